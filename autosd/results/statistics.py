@@ -1,0 +1,108 @@
+"""How sure a difference between two recipes is: paired seeds and Student's t interval.
+
+All values are fractions (0..1) as the trainer gives them; `higher is better` unless said.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+NO_SPREAD = 1e-12
+Verdict = Literal["better", "worse", "no difference shown"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and spread of repeated runs; `sd` is None for one run, which has none."""
+
+    mean: float
+    sd: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference to a baseline.
+
+    Attributes:
+        mean: mean of the differences seed by seed.
+        low, high: 95 % interval of that mean, None where the data give none.
+        n: pairs.
+        smallest: the smallest mean difference that n pairs with this spread could have shown
+            (half the interval), None where there is no interval.
+        why: why there is no interval, empty where there is one.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    smallest: float | None
+    why: str = ""
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """Mean and sample standard deviation (n - 1 in the denominator, Bessel's correction)."""
+    if not values:
+        raise ValueError("a summary needs at least one value")
+    array = np.asarray(values, dtype=np.float64)
+    sd = float(array.std(ddof=1)) if len(array) > 1 else None
+    return Summary(float(array.mean()), sd, len(array))
+
+
+def paired_difference(
+    values: Sequence[float], baseline: Sequence[float], confidence: float = CONFIDENCE
+) -> Difference:
+    """Mean of `values[i] - baseline[i]` with Student's t interval of n - 1 degrees of freedom.
+
+    Pairing (run i of both has the same seed, so the same initial weights and order of images)
+    takes out what both share. One pair gives no interval; nor do pairs whose differences are all
+    equal, which scores counted on few images can be by chance: a width of zero would claim
+    certainty.
+
+    Source: Student, "The probable error of a mean", Biometrika 6(1), 1908.
+
+    Args:
+        values, baseline: scores `[n]`, paired by position.
+        confidence: of the interval.
+
+    Raises:
+        ValueError: the two differ in length, or are empty.
+    """
+    if len(values) != len(baseline) or not values:
+        raise ValueError(f"{len(values)} values cannot be paired with {len(baseline)}")
+    differences = np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    mean, n = float(differences.mean()), len(differences)
+    if n < 2:
+        return Difference(mean, None, None, n, None, "one seed gives no interval")
+    sd = float(differences.std(ddof=1))
+    if sd <= NO_SPREAD:
+        if abs(mean) <= NO_SPREAD:
+            return Difference(0.0, 0.0, 0.0, n, 0.0)
+        return Difference(mean, None, None, n, None, "all differences are equal: no spread")
+    half = half_width(sd, n, confidence)
+    return Difference(mean, mean - half, mean + half, n, half)
+
+
+def half_width(sd: float, n: int, confidence: float = CONFIDENCE) -> float:
+    """Half of the t interval of a mean of `n` values with sample standard deviation `sd`.
+
+    It is also the smallest mean that would have been told from zero with this spread.
+    Source: Student 1908, as in `scipy.stats.ttest_1samp(...).confidence_interval()`.
+    """
+    return float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / n**0.5
+
+
+def verdict(difference: Difference, higher_is_better: bool = True) -> Verdict:
+    """`better` or `worse` where the interval leaves zero out, else `no difference shown`."""
+    if difference.low is None or difference.high is None:
+        return "no difference shown"
+    if difference.low > 0:
+        return "better" if higher_is_better else "worse"
+    if difference.high < 0:
+        return "worse" if higher_is_better else "better"
+    return "no difference shown"

@@ -1,0 +1,106 @@
+"""Golden values worked out by hand, and scipy's own paired test as an independent reference."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from autosd.results.statistics import half_width, paired_difference, summary, verdict
+
+SCORES = st.lists(
+    st.tuples(st.floats(0, 1, allow_nan=False), st.floats(0, 1, allow_nan=False)),
+    min_size=2,
+    max_size=12,
+)
+
+
+def test_summary_by_hand():
+    # mean (2 + 4 + 4 + 6) / 4 = 4; squares 4 + 0 + 0 + 4 = 8; sd = sqrt(8 / 3)
+    result = summary([2.0, 4.0, 4.0, 6.0])
+    assert result.mean == 4.0
+    assert result.sd == pytest.approx(math.sqrt(8 / 3), rel=1e-12)
+    assert result.n == 4
+
+
+def test_one_run_has_no_spread():
+    assert summary([0.8]).sd is None
+
+
+def test_summary_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        summary([])
+
+
+def test_paired_difference_by_hand():
+    # differences 1, 2, 3: mean 2, sd 1; t(0.975, 2) = 4.302652729911275
+    result = paired_difference([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
+    half = 4.302652729911275 / math.sqrt(3)
+    assert result.mean == 2.0
+    assert result.low == pytest.approx(2 - half, rel=1e-12)
+    assert result.high == pytest.approx(2 + half, rel=1e-12)
+    assert result.smallest == pytest.approx(half, rel=1e-12)
+    assert result.n == 3
+
+
+def test_half_width_equals_the_table_of_t():
+    # t(0.975, 9) = 2.262157162740992
+    assert half_width(0.5, 10) == pytest.approx(2.262157162740992 * 0.5 / math.sqrt(10), rel=1e-12)
+
+
+@given(SCORES)
+def test_interval_equals_scipys_paired_test(pairs):
+    values, baseline = [a for a, _ in pairs], [b for _, b in pairs]
+    differences = [a - b for a, b in pairs]
+    result = paired_difference(values, baseline)
+    if result.smallest is None or result.smallest < 1e-6:
+        return
+    expected = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    assert result.low == pytest.approx(expected.low, rel=1e-9, abs=1e-12)
+    assert result.high == pytest.approx(expected.high, rel=1e-9, abs=1e-12)
+
+
+@given(SCORES)
+def test_swapping_the_two_turns_the_verdict(pairs):
+    values, baseline = [a for a, _ in pairs], [b for _, b in pairs]
+    turned = {"better": "worse", "worse": "better"}
+    one = verdict(paired_difference(values, baseline))
+    other = verdict(paired_difference(baseline, values))
+    assert other == turned.get(one, one)
+
+
+def test_verdicts():
+    base = [0.80, 0.81, 0.82]
+    assert verdict(paired_difference([0.90, 0.92, 0.92], base)) == "better"
+    assert verdict(paired_difference([0.70, 0.72, 0.72], base)) == "worse"
+    assert verdict(paired_difference([0.80, 0.83, 0.81], base)) == "no difference shown"
+
+
+def test_lower_is_better_turns_the_verdict():
+    loss = paired_difference([0.50, 0.51, 0.49], [0.70, 0.72, 0.71])
+    assert verdict(loss, higher_is_better=False) == "better"
+
+
+def test_one_pair_gives_no_interval_and_says_so():
+    result = paired_difference([0.9], [0.5])
+    assert (result.low, result.high, result.smallest) == (None, None, None)
+    assert "one seed" in result.why
+    assert verdict(result) == "no difference shown"
+
+
+def test_equal_differences_claim_no_certainty():
+    result = paired_difference([0.812, 0.802, 0.792], [0.802, 0.792, 0.782])
+    assert result.low is None
+    assert "equal" in result.why
+    assert verdict(result) == "no difference shown"
+
+
+def test_a_recipe_against_itself_differs_by_nothing():
+    result = paired_difference([0.8, 0.9], [0.8, 0.9])
+    assert (result.mean, result.low, result.high, result.why) == (0.0, 0.0, 0.0, "")
+
+
+def test_unpaired_runs_are_refused():
+    with pytest.raises(ValueError, match="paired"):
+        paired_difference([0.1, 0.2], [0.1])
