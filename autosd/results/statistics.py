@@ -3,6 +3,7 @@
 All values are fractions (0..1) as the trainer gives them; `higher is better` unless said.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -94,7 +95,8 @@ def half_width(sd: float, n: int, confidence: float = CONFIDENCE) -> float:
     It is also the smallest mean that would have been told from zero with this spread.
     Source: Student 1908, as in `scipy.stats.ttest_1samp(...).confidence_interval()`.
     """
-    return float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / n**0.5
+    quantile = float(stats.t.ppf((1 + confidence) / 2, n - 1))
+    return quantile * sd / math.sqrt(n)
 
 
 def verdict(difference: Difference, higher_is_better: bool = True) -> Verdict:
