@@ -34,7 +34,7 @@ def test_summary_of_nothing_is_refused():
 
 
 def test_paired_difference_by_hand():
-    # differences 1, 2, 3: mean 2, sd 1; with two degrees of freedom t(p) = (2p - 1) / sqrt(2p(1 - p))
+    # differences 1, 2, 3: mean 2, sd 1; with 2 degrees of freedom t(p) = (2p-1) / sqrt(2p(1-p))
     result = paired_difference([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
     half = 0.95 / math.sqrt(2 * 0.975 * 0.025) / math.sqrt(3)
     assert result.mean == 2.0

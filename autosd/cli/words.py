@@ -1,0 +1,45 @@
+"""Numbers as people read them: percent with no more digits than the data can carry."""
+
+from autosd.results.leaderboard import Score
+
+FINE = 10_000
+
+
+def percent(value: float | None, images: int | None = None) -> str:
+    """`0.87654` as `87.7 %`; a second decimal only where one image weighs 0.01 points or less."""
+    if value is None:
+        return "-"
+    return f"{100 * value:.{2 if images is not None and images >= FINE else 1}f} %"
+
+
+def points(value: float | None) -> str:
+    """A difference of fractions in percentage points with its sign."""
+    return "-" if value is None else f"{100 * value:+.1f}"
+
+
+def metric(value: float | None, objective: str, images: int | None = None) -> str:
+    """A value of the objective: percent for accuracies, three decimals for a loss."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if objective == "nll" else percent(value, images)
+
+
+def score(shown: Score) -> str:
+    """A mean with its spread: `87.2 % ± 0.4 (3 seeds)`."""
+    text = metric(shown.value, shown.objective, shown.images)
+    if shown.sd is not None:
+        sd = f"{shown.sd:.3f}" if shown.objective == "nll" else f"{100 * shown.sd:.1f}"
+        text += f" ± {sd}"
+    return f"{text} ({shown.n} seed{'' if shown.n == 1 else 's'})"
+
+
+def duration(seconds: float | None) -> str:
+    """`75` as `1 min 15 s`."""
+    if seconds is None:
+        return "-"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
