@@ -14,13 +14,11 @@ from autosd.errors import AutosdError
 
 INTERRUPTED = 130
 TERMINATED = 143
-_received: list[int] = []
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
     """Turn a signal into the interruption that every layer below already knows."""
-    _received.append(number)
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(number)
 
 
 def catch_signals() -> None:
@@ -29,19 +27,20 @@ def catch_signals() -> None:
         signal.signal(number, _raise)
 
 
-def exit_code_of_interruption() -> int:
+def exit_code_of(interruption: KeyboardInterrupt) -> int:
     """143 after TERM or HUP, 130 after Ctrl-C."""
-    return TERMINATED if _received else INTERRUPTED
+    number = interruption.args[0] if interruption.args else signal.SIGINT
+    return INTERRUPTED if number == signal.SIGINT else TERMINATED
 
 
 class Commands(TyperGroup):
     """The group of all commands; turns what went wrong into a message and an exit code."""
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:
-        arguments = sys.argv[1:] if args is None else list(args)
+        """Run a command and exit with its code."""
         extra["standalone_mode"] = False
         try:
-            code = super().main(arguments, **extra)
+            code = super().main(args, **extra)
         except AutosdError as error:
             code = _say(str(error), error.exit_code)
         except typer.TyperException as error:
@@ -50,13 +49,14 @@ class Commands(TyperGroup):
             code = INTERRUPTED
         sys.exit(code if isinstance(code, int) else 0)
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; an interruption ends it with a line that says how to go on."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
             again = shlex.join(["autosd", *sys.argv[1:]])
-            print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
-            return exit_code_of_interruption()
+            print(f"interrupted; to go on: {again}", file=sys.stderr)
+            return exit_code_of(interruption)
 
 
 def _say(message: str, code: int) -> int:
