@@ -1,8 +1,13 @@
 """The interface of a self-distillation strategy. The trainer knows nothing else."""
 
 import enum
+import functools
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +17,7 @@ from torch.nn import functional as F
 
 from autosd.data.batches import Batch
 from autosd.models.student import Activations, Student
+from autosd.strategies.losses import full
 from autosd.streams import Clock
 
 
@@ -89,7 +95,11 @@ class Targets:
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Per-row cross-entropy `[B]` of `logits` `[B, K]`; hard where `soft` is None."""
         target = self.labels if self.soft is None else self.soft
-        return F.cross_entropy(logits, target, weight=self.weights, reduction="none")
+        return F.cross_entropy(full(logits), target, weight=self.weights, reduction="none")
+
+    def softened(self, rows: Tensor) -> "Targets":
+        """The same with target `rows` `[B, K]` instead of hard labels."""
+        return replace(self, soft=rows)
 
     def rows(self, rows: slice) -> "Targets":
         """Targets of some rows."""
@@ -97,10 +107,10 @@ class Targets:
         return Targets(self.labels[rows], soft, self.weights)
 
     def dense(self, classes: int) -> Tensor:
-        """Targets as float32 rows `[B, K]`."""
+        """Targets as rows `[B, K]`, one-hot where they are hard."""
         if self.soft is not None:
             return self.soft
-        return F.one_hot(self.labels, classes).float()
+        return F.one_hot(self.labels, classes).to(torch.get_default_dtype())
 
 
 class Knobs(BaseModel):
@@ -144,6 +154,16 @@ class Strategy(nn.Module):
         """Reasons why these knobs cannot run on this student; empty when they can."""
         return []
 
+    @classmethod
+    def advice(cls, knobs: Any, epochs: int) -> list[str]:
+        """What the user should know of these knobs in a training of so many epochs."""
+        return []
+
+    @classmethod
+    def notes(cls, knobs: Any, student: Student) -> list[str]:
+        """What the user should know of these knobs on this student."""
+        return []
+
     def cost(self) -> Cost:
         """Declared cost per fresh image."""
         return Cost()
@@ -177,3 +197,25 @@ class Strategy(nn.Module):
 
     def end_epoch(self, student: Student, clock: Clock) -> None:
         """Called after the last step of an epoch."""
+
+
+@functools.cache
+def discover() -> Mapping[str, type[Strategy]]:
+    """Every strategy by the name of its file, in alphabetical order.
+
+    A strategy is the class in a module of this package that states a `reference`.
+    """
+    package = importlib.import_module("autosd.strategies")
+    names = sorted(entry.name for entry in pkgutil.iter_modules(package.__path__))
+    modules = {name: importlib.import_module(f"{package.__name__}.{name}") for name in names}
+    found = {name: strategy_in(module) for name, module in modules.items()}
+    return MappingProxyType({name: strategy for name, strategy in found.items() if strategy})
+
+
+def strategy_in(module: ModuleType) -> type[Strategy] | None:
+    """The strategy a module defines, or None."""
+    for candidate in vars(module).values():
+        own = inspect.isclass(candidate) and candidate.__module__ == module.__name__
+        if own and issubclass(candidate, Strategy) and "reference" in vars(candidate):
+            return candidate
+    return None
