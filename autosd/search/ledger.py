@@ -1,0 +1,290 @@
+"""The ledger: what a study has done, does and still owes. Pure Optuna, whose storage is the truth.
+
+Only the holder of the study's lock calls what writes (rule R1). A trial is COMPLETE, PRUNED
+(diverged ones too), or FAIL; an interrupted or repeated attempt is FAIL and *superseded*: it has a
+successor with the same parameters, `retry_of` names the first attempt, and only that lineage counts.
+"""
+
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from autosd.recipe import Recipe
+from autosd.search.space import Space
+
+logger = logging.getLogger(__name__)
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+MOST_ATTEMPTS = 2
+MOST_DUPLICATES = 20
+LASTING = ("origin", "protected")  # attributes that a copy takes over
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many trials stand where. Superseded attempts and duplicates are in none but their own.
+
+    `counted` is what the plan is compared with: complete, pruned and failed. `pruned` includes
+    `diverged`.
+    """
+
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    running: int = 0
+    waiting: int = 0
+    diverged: int = 0
+    superseded: int = 0
+    duplicates: int = 0
+
+    @property
+    def counted(self) -> int:
+        """Trials that the planned total is compared with."""
+        return self.complete + self.pruned + self.failed
+
+
+def trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
+    """Trials in the order of their numbers, not to be changed; all states if none is given."""
+    return study.get_trials(deepcopy=False, states=states or None)
+
+
+def frozen(study: optuna.Study, trial: Trial | FrozenTrial) -> FrozenTrial:
+    """A trial as the storage has it now."""
+    return study.get_trials(deepcopy=False)[trial.number]
+
+
+def lineage(trial: Trial | FrozenTrial) -> int:
+    """The number of the first attempt, after which the trial's folder and checkpoint are named."""
+    return int(trial.user_attrs.get("retry_of", trial.number))
+
+
+def counts(study: optuna.Study) -> Counts:
+    """Count the trials of a study."""
+    tally = dict.fromkeys(Counts.__dataclass_fields__, 0)
+    names = {
+        TrialState.COMPLETE: "complete",
+        TrialState.PRUNED: "pruned",
+        TrialState.FAIL: "failed",
+        TrialState.RUNNING: "running",
+        TrialState.WAITING: "waiting",
+    }
+    for trial in trials(study):
+        attrs = trial.user_attrs
+        if "duplicate_of" in attrs and trial.state.is_finished():
+            tally["duplicates"] += 1
+        elif attrs.get("superseded") and trial.state is TrialState.FAIL:
+            tally["superseded"] += 1
+        else:
+            tally[names[trial.state]] += 1
+            tally["diverged"] += attrs.get("ended") == "diverged"
+    return Counts(**tally)
+
+
+def wants_more(study: optuna.Study, planned: int) -> bool:
+    """Whether another trial may be asked for: one waits, or the plan has room beside the running."""
+    now = counts(study)
+    if now.waiting:
+        return True
+    return now.counted + now.running < planned and not exhausted(study)
+
+
+def is_finished(study: optuna.Study, planned: int) -> bool:
+    """Whether the plan is fulfilled, or the space is exhausted, and nothing waits or runs."""
+    now = counts(study)
+    return not now.waiting and not now.running and (now.counted >= planned or exhausted(study))
+
+
+def exhausted(study: optuna.Study) -> bool:
+    """Whether the last 20 proposals all repeated finished trials."""
+    row = 0
+    for trial in reversed(trials(study)):
+        if trial.state is TrialState.FAIL and "duplicate_of" in trial.user_attrs:
+            continue
+        if "duplicate_of" not in trial.user_attrs:
+            return False
+        row += 1
+        if row >= MOST_DUPLICATES:
+            return True
+    return False
+
+
+# Planning: what is enqueued before the sampler proposes.
+
+
+def enqueue(
+    study: optuna.Study,
+    space: Space,
+    params: Mapping[str, Any],
+    origin: Literal["default", "prior", "search"],
+    *,
+    protected: bool = False,
+) -> None:
+    """Put parameters in the queue after checking them against the space (rule R10)."""
+    space.check_params(params)
+    study.enqueue_trial(dict(params), user_attrs={"origin": origin, "protected": protected})
+
+
+def enqueue_defaults(study: optuna.Study, space: Space) -> int:
+    """Enqueue cross-entropy and every family's published default, protected, once per study.
+
+    A kill in between leaves some of them; the next call adds the rest. Returns how many it added.
+    """
+    have = {
+        (trial.user_attrs.get("default_of"))
+        for trial in trials(study)
+        if trial.user_attrs.get("origin") == "default"
+    }
+    missing = [family for family in default_order(space) if family not in have]
+    for family in missing:
+        study.enqueue_trial(
+            space.default_params(family),
+            user_attrs={"origin": "default", "protected": True, "default_of": family},
+        )
+    return len(missing)
+
+
+def default_order(space: Space) -> list[str]:
+    """Families with cross-entropy first."""
+    return sorted(space.families, key=lambda family: family != "cross_entropy")
+
+
+# The life of a trial.
+
+
+def ask(study: optuna.Study, space: Space, base: Recipe) -> tuple[Trial, Recipe]:
+    """The next trial, RUNNING with all its parameters, and its recipe."""
+    trial = study.ask()
+    recipe = space.define(trial, base)
+    if "origin" not in trial.user_attrs:
+        trial.set_user_attr("origin", "search")
+    return trial, recipe
+
+
+def report(study: optuna.Study, trial: Trial, history: Iterable[tuple[int, float]]) -> None:
+    """Report the epochs `(1-based epoch, value)` that the storage does not have yet (rule R4)."""
+    have = frozen(study, trial).intermediate_values
+    for epoch, value in history:
+        if epoch not in have:
+            trial.report(value, epoch)
+
+
+def tell_complete(study: optuna.Study, trial: Trial, value: float, **facts: Any) -> None:
+    """End a trial that trained to its last epoch; `value` is the metric of that epoch."""
+    set_facts(trial, facts)
+    study.tell(trial, value)
+
+
+def tell_pruned(study: optuna.Study, trial: Trial, **facts: Any) -> None:
+    """End a trial that the pruner stopped; its value is the last one reported (rule R5)."""
+    set_facts(trial, {"ended": "pruned", **facts})
+    study.tell(trial, state=TrialState.PRUNED)
+
+
+def tell_diverged(study: optuna.Study, trial: Trial, epoch: int, why: str, **facts: Any) -> None:
+    """End a trial whose loss became infinite or NaN: PRUNED without a value (rule R6)."""
+    set_facts(trial, {"ended": "diverged", "why": why, **facts})
+    report(study, trial, [(epoch, math.nan)])
+    study.tell(trial, state=TrialState.PRUNED)
+
+
+def set_facts(trial: Trial, facts: Mapping[str, Any]) -> None:
+    """Set user attributes; None is left out, since the dashboard sorts only numbers (rule R11)."""
+    for name, value in facts.items():
+        if value is not None:
+            trial.set_user_attr(name, value)
+
+
+# Attempts that end without a result.
+
+
+def requeue_then_fail(
+    study: optuna.Study,
+    trial: Trial | FrozenTrial,
+    ended: Literal["interrupted", "error"],
+    why: str = "",
+    limit: int = MOST_ATTEMPTS,
+) -> bool:
+    """Enqueue a copy of a RUNNING trial, then fail it (rule R14); whether a copy exists.
+
+    An interruption never counts against a trial; an error does, and after `limit` attempts that
+    ended in one the failure stays. A kill between the steps leaves a RUNNING trial and its copy,
+    which the next sweep completes: a trial is never lost and never doubled.
+    """
+    now = frozen(study, trial)
+    attempt = int(now.user_attrs.get("attempt", 1))
+    retry = ended == "interrupted" or attempt < limit
+    if retry and not _has_successor(study, now):
+        study.enqueue_trial(
+            {**now.system_attrs.get("fixed_params", {}), **now.params},
+            user_attrs=_inherited(now)
+            | {"retry_of": lineage(now), "attempt": attempt + (ended == "error")},
+        )
+    facts = {"ended": ended, "why": why or ended, "superseded": retry}
+    for name, value in facts.items():
+        study._storage.set_trial_user_attr(now._trial_id, name, value)
+    study.tell(now.number, state=TrialState.FAIL)
+    return retry
+
+
+def sweep(study: optuna.Study) -> int:
+    """Requeue every RUNNING trial: nobody runs it when this is called. Returns how many."""
+    running = trials(study, TrialState.RUNNING)
+    for trial in running:
+        requeue_then_fail(study, trial, "interrupted")
+    return len(running)
+
+
+def _has_successor(study: optuna.Study, trial: FrozenTrial) -> bool:
+    first = lineage(trial)
+    return any(
+        other.user_attrs.get("retry_of") == first and other.number > trial.number
+        for other in trials(study)
+    )
+
+
+def _inherited(trial: FrozenTrial) -> dict[str, Any]:
+    return {
+        name: value for name, value in trial.user_attrs.items() if name in (*LASTING, "default_of")
+    }
+
+
+# Identical parameters never run twice.
+
+
+def first_like(study: optuna.Study, trial: Trial | FrozenTrial) -> FrozenTrial | None:
+    """The earlier trial with the same parameters, running or finished, or None."""
+    for other in trials(study):
+        if other.number >= trial.number:
+            return None
+        attrs = other.user_attrs
+        if "duplicate_of" in attrs or attrs.get("superseded") or not _same_params(other, trial):
+            continue
+        if other.state is not TrialState.WAITING and lineage(other) != lineage(trial):
+            return other
+    return None
+
+
+def _same_params(first: FrozenTrial, second: Trial | FrozenTrial) -> bool:
+    return bool(first.params) and first.params == second.params
+
+
+def tell_duplicate(study: optuna.Study, trial: Trial, first: FrozenTrial) -> None:
+    """End a trial with state, value and curve of the earlier one; it is not counted.
+
+    Where the earlier one still runs there is nothing to copy yet: the trial becomes a superseded
+    FAIL, which no sampler looks at, and the caller waits before it asks again.
+    """
+    set_facts(trial, {"duplicate_of": first.number, "why": f"same as trial {first.number}"})
+    if first.state is TrialState.COMPLETE or first.state is TrialState.PRUNED:
+        report(study, trial, sorted(first.intermediate_values.items()))
+        set_facts(trial, {key: first.user_attrs.get(key) for key in ("ended", "epochs_run")})
+        value = first.value if first.state is TrialState.COMPLETE else None
+        study.tell(trial, value, first.state)
+    else:
+        trial.set_user_attr("superseded", True)
+        study.tell(trial, state=TrialState.FAIL)

@@ -1,0 +1,112 @@
+"""Trials as plain values for readers: tables, figures, the command line. No torch, no Ray."""
+
+import datetime
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from autosd.search import ledger
+from autosd.search.knobs import STRATEGY
+from autosd.search.space import Space
+
+STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of a study.
+
+    Attributes:
+        number: its number in the storage and on the dashboard.
+        lineage: number of its first attempt, which names its folder.
+        state: complete, pruned, diverged, failed, running or waiting.
+        family: the value of `strategy`; empty while a waiting trial has none.
+        strategies: the strategies of its recipe.
+        params: parameters by name, as far as they are known.
+        value: the metric of the last epoch; None where there is none.
+        curve: `(1-based epoch, value)`, finite values only.
+        epochs_run: epochs trained.
+        seconds: time inside epochs.
+        origin: default, prior or search.
+        protected: whether no pruner may stop it.
+        why: one line: why it was pruned, diverged or failed.
+        duplicate_of: number of the trial with the same parameters, or None.
+        superseded: whether a later attempt took its place.
+        started, finished: local times, None where not yet.
+        attributes: all user attributes.
+    """
+
+    number: int
+    lineage: int
+    state: str
+    family: str
+    strategies: tuple[str, ...]
+    params: Mapping[str, Any]
+    value: float | None
+    curve: tuple[tuple[int, float], ...]
+    epochs_run: int
+    seconds: float
+    origin: str
+    protected: bool
+    why: str
+    duplicate_of: int | None = None
+    superseded: bool = False
+    started: datetime.datetime | None = None
+    finished: datetime.datetime | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def record(trial: FrozenTrial, space: Space) -> TrialRecord:
+    """The record of a trial."""
+    attrs = trial.user_attrs
+    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    curve = sorted(trial.intermediate_values.items())
+    finite = tuple((epoch, value) for epoch, value in curve if math.isfinite(value))
+    diverged = attrs.get("ended") == "diverged"
+    return TrialRecord(
+        number=trial.number,
+        lineage=ledger.lineage(trial),
+        state="diverged" if diverged else STATES[trial.state],
+        family=str(params.get(STRATEGY, "")),
+        strategies=space.strategies(params),
+        params=params,
+        value=trial.value if trial.state in ledger.FINISHED else None,
+        curve=finite,
+        epochs_run=int(attrs.get("epochs_run", len(finite))),
+        seconds=float(attrs.get("seconds", 0.0)),
+        origin=str(attrs.get("origin", "search")),
+        protected=bool(attrs.get("protected", False)),
+        why=str(attrs.get("why", "")),
+        duplicate_of=attrs.get("duplicate_of"),
+        superseded=bool(attrs.get("superseded", False)),
+        started=trial.datetime_start,
+        finished=trial.datetime_complete,
+        attributes=attrs,
+    )
+
+
+def records(study: optuna.Study, space: Space, *, hidden: bool = False) -> list[TrialRecord]:
+    """Records of a study in order of number.
+
+    Args:
+        study: the study.
+        space: its space.
+        hidden: also superseded attempts and duplicates (rule R55).
+    """
+    found = [record(trial, space) for trial in ledger.trials(study)]
+    return found if hidden else list(visible(found))
+
+
+def visible(found: Iterable[TrialRecord]) -> Iterable[TrialRecord]:
+    """Records without superseded attempts and duplicates."""
+    return (each for each in found if not each.superseded and each.duplicate_of is None)

@@ -1,0 +1,351 @@
+"""The storage of a study, and the lock that gives it one writer.
+
+Only the process that holds the lock writes (rule R1). SQLite runs in WAL mode; a server is named
+by its URL. A password appears in no message, attribute or file.
+"""
+
+import contextlib
+import fcntl
+import importlib
+import json
+import os
+import secrets
+import socket
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+from urllib.parse import quote
+
+import optuna
+import sqlalchemy
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from autosd.errors import AutosdError
+
+DRIVERS = {
+    "postgresql": ("postgresql+psycopg", "psycopg", "psycopg[binary]"),
+    "mysql": ("mysql+pymysql", "pymysql", "pymysql"),
+    "mariadb": ("mariadb+pymysql", "pymysql", "pymysql"),
+}
+SECRETS = ("password", "passwd", "sslpassword")
+
+
+class StudyLocked(AutosdError):
+    """Another process runs this study."""
+
+
+class StorageBroken(AutosdError):
+    """A database that cannot be read; the message names it and the way out."""
+
+
+def storage_url(folder: Path, url: str | None = None) -> str:
+    """The URL of a study's storage with an absolute path.
+
+    Args:
+        folder: the study folder; its `study.db` is the default, and a relative SQLite path
+            starts here.
+        url: `sqlite:///PATH`, `postgresql://...` or `mysql://...`, or None.
+
+    Raises:
+        AutosdError: no such kind of storage.
+    """
+    if url is None:
+        return f"sqlite:///{folder.resolve() / 'study.db'}"
+    kind = url.split("://")[0].split("+")[0]
+    if kind == "sqlite":
+        path = url.partition(":///")[2]
+        if not path or path.startswith((":memory:", "file:")):
+            raise AutosdError("storage: sqlite needs a file, such as sqlite:///study.db")
+        return f"sqlite:///{(folder.resolve() / path).resolve()}"
+    if kind not in DRIVERS:
+        known = ", ".join(f"{name}://" for name in ("sqlite", *DRIVERS))
+        raise AutosdError(f"storage: {shown(url):.60} is none of {known}")
+    return _server(url).render_as_string(hide_password=False)
+
+
+def shown(url: str) -> str:
+    """A URL as it may be shown: without its password."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return url.split("://")[0] + "://..."
+    hidden = {name: "***" for name in parsed.query if name in SECRETS}
+    return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def open_storage(url: str, *, read_only: bool = False) -> optuna.storages.RDBStorage:
+    """Open a storage for writing, or an existing one for reading.
+
+    Args:
+        url: from `storage_url`.
+        read_only: nothing is created or changed; a missing SQLite file is an error.
+
+    Raises:
+        AutosdError: no file, no driver, no server.
+        StorageBroken: a file that is no database of a study.
+    """
+    path = sqlite_path(url)
+    if path is None:
+        return _open_server(url)
+    if read_only and not path.is_file():
+        raise AutosdError(f"{path}: no such database; is the study folder complete?")
+    try:
+        return _read_sqlite(path) if read_only else _write_sqlite(path)
+    except (SQLAlchemyError, RuntimeError, AssertionError) as error:
+        raise broken(path, error) from None
+
+
+@contextlib.contextmanager
+def readable(url: str) -> Iterator[None]:
+    """Turn what a broken database raises inside the block into one clear message."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ValueError) as error:
+        path = sqlite_path(url)
+        if path is None:
+            raise AutosdError(f"storage {shown(url)}: {_reason(error)}") from None
+        raise broken(path, error) from None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what Optuna says about experimental features inside the block."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def storage_of(study: optuna.Study) -> optuna.storages.RDBStorage:
+    """The database behind a study, without Optuna's cache around it."""
+    storage = study._storage
+    backend = getattr(storage, "_backend", storage)
+    if not isinstance(backend, optuna.storages.RDBStorage):
+        raise TypeError(f"a study in a database is needed, not in {type(backend).__name__}")
+    return backend
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be written to a file; the driver then looks for a password by itself."""
+    parsed = make_url(url)
+    bare = parsed.set(password=None).difference_update_query(SECRETS)
+    return bare.render_as_string(hide_password=False)
+
+
+def broken(path: Path, error: Exception) -> AutosdError:
+    """What to say of a database file that gave this error."""
+    reason = _reason(error)
+    if "unable to open" in reason or "readonly" in reason or "locked" in reason:
+        return AutosdError(f"{path}: cannot be opened ({reason}); check the folder's permissions")
+    return StorageBroken(
+        f"{path}: not readable as the database of a study ({reason}); put back a copy of it, or "
+        "move the study folder away and start the study anew"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The database's own words in one line."""
+    cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+    return (str(getattr(cause, "orig", cause)).splitlines() or [type(cause).__name__])[0]
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite URL, None for a server."""
+    return Path(url.partition(":///")[2]) if url.startswith("sqlite:") else None
+
+
+def close(storage: optuna.storages.RDBStorage) -> None:
+    """Fold the write-ahead log into the database, so that a copied folder is whole, and close."""
+    path = sqlite_path(storage.url)
+    if path is not None and "mode=ro" not in storage.url:
+        with contextlib.suppress(SQLAlchemyError), storage.engine.connect() as connection:
+            connection.execute(sqlalchemy.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    storage.scoped_session.remove()
+    storage.engine.dispose()
+
+
+def _write_sqlite(path: Path) -> optuna.storages.RDBStorage:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    storage = optuna.storages.RDBStorage(
+        _sqlite_url(path), engine_kwargs={"connect_args": {"timeout": 60}}
+    )
+    with storage.engine.connect() as connection:
+        connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
+
+    def relax(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    sqlalchemy.event.listen(storage.engine, "connect", relax)
+    storage.engine.dispose()
+    return storage
+
+
+def _read_sqlite(path: Path) -> optuna.storages.RDBStorage:
+    """A connection that cannot write; `immutable` where the folder itself is read-only."""
+    mode = "mode=ro" if os.access(path.parent, os.W_OK) else "mode=ro&immutable=1"
+    return optuna.storages.RDBStorage(
+        f"{_sqlite_url(path)}&{mode}",
+        engine_kwargs={"connect_args": {"timeout": 60}},
+        skip_table_creation=True,
+    )
+
+
+def _sqlite_url(path: Path) -> str:
+    return f"sqlite:///file:{quote(str(path))}?uri=true"
+
+
+def _server(url: str) -> URL:
+    parsed = make_url(url)
+    name, _, driver = parsed.drivername.partition("+")
+    return parsed if driver else parsed.set(drivername=DRIVERS[name][0])
+
+
+def _open_server(url: str) -> optuna.storages.RDBStorage:
+    parsed = _server(url)
+    _need_driver(parsed)
+    engine = {"pool_pre_ping": True, "pool_recycle": 600}
+    try:
+        return optuna.storages.RDBStorage(
+            parsed.render_as_string(hide_password=False), engine_kwargs=engine
+        )
+    except (SQLAlchemyError, ImportError) as error:
+        reason = _reason(error)
+        for secret in (parsed.password, *(parsed.query.get(name) for name in SECRETS)):
+            reason = reason.replace(str(secret), "***") if secret else reason
+        raise AutosdError(f"storage {shown(url)}: {reason}") from None
+
+
+def _need_driver(url: URL) -> None:
+    name, _, driver = url.drivername.partition("+")
+    _, module, package = DRIVERS[name]
+    try:
+        importlib.import_module(driver)
+    except ImportError:
+        package = package if driver == module else driver
+        raise AutosdError(
+            f"storage {name}: the driver {driver} is not installed; pip install '{package}'"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock: host, process, start as seconds since 1970, and a token of this holding."""
+
+    host: str
+    pid: int
+    since: float
+    token: str
+
+    def __str__(self) -> str:
+        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"process {self.pid} on {self.host} since {started}"
+
+
+class StudyLock:
+    """The right to write to a study, from `with` to its end.
+
+    The kernel drops the lock however its owner dies, so a stale one cannot exist. Workers compare
+    `token` with `read_token(path)` before they write: an orphan of a killed driver stops there.
+    """
+
+    def __init__(self, path: Path, wait: float = 1.0) -> None:
+        """A lock on the file `path`; `wait` seconds of patience for a reader that sweeps."""
+        self.path, self.wait = path, wait
+        self.owner = Owner(socket.gethostname(), os.getpid(), time.time(), secrets.token_hex(16))
+        self._file: IO[str] | None = None
+
+    @property
+    def token(self) -> str:
+        """The token of this holding."""
+        return self.owner.token
+
+    def __enter__(self) -> Self:
+        """Take the lock.
+
+        Raises:
+            StudyLocked: another process has it; the message names it.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = self.path.open("a+", encoding="utf-8")
+        try:
+            self._take(file)
+            os.set_inheritable(file.fileno(), False)
+            _rewrite(file, json.dumps(asdict(self.owner)))
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+        return self
+
+    def _take(self, file: IO[str]) -> None:
+        until = time.monotonic() + self.wait
+        while True:
+            try:
+                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    owner = read_owner(self.path) or "another process"
+                    raise StudyLocked(
+                        f"{self.path.parent.name}: is being run by {owner}; wait for it, or stop it"
+                    ) from None
+                time.sleep(0.05)
+            except OSError as error:
+                raise AutosdError(f"{self.path}: cannot be locked ({error.strerror})") from None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            _rewrite(self._file, "")
+            self._file.close()
+            self._file = None
+
+
+def _rewrite(file: IO[str], text: str) -> None:
+    file.seek(0)
+    file.truncate()
+    file.write(text)
+    file.flush()
+
+
+def read_owner(path: Path) -> Owner | None:
+    """Who holds the lock, or held it last if it was killed; None after a clean end."""
+    try:
+        return Owner(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def read_token(path: Path) -> str | None:
+    """The token that writes are fenced with; None where nobody holds the lock."""
+    owner = read_owner(path)
+    return None if owner is None else owner.token
+
+
+@contextlib.contextmanager
+def lock_if_free(path: Path) -> Iterator[StudyLock | None]:
+    """Hold the lock if nobody else does: how a reader may sweep (rule R21)."""
+    lock = StudyLock(path, wait=0.0)
+    try:
+        lock.__enter__()
+    except StudyLocked:
+        yield None
+        return
+    with lock_held(lock):
+        yield lock
+
+
+@contextlib.contextmanager
+def lock_held(lock: StudyLock) -> Iterator[StudyLock]:
+    """Release an already taken lock at the end of the block."""
+    try:
+        yield lock
+    finally:
+        lock.__exit__(None, None, None)

@@ -1,0 +1,389 @@
+"""The folder of a study: its definition, its space, its storage and where everything lies.
+
+For writers (`search`) and readers (`status`, `best`, `dashboard`) alike; neither torch nor Ray.
+A folder may be copied or moved: it holds relative paths only.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import optuna
+
+from autosd import files, yamlfile
+from autosd.errors import AutosdError
+from autosd.recipe import STUDY_NAME, StudyDefinition, nearest
+from autosd.search import environment, store
+from autosd.search.records import TrialRecord, records
+from autosd.search.space import Space
+from autosd.search.store import StudyLock
+
+MAY_CHANGE = ("trials", "slots", "time_budget")
+OURS = {".lock", "space.yaml", "environment.json", "storage.json", "study.db"}
+WAY_OUT = "put back a copy of it, or move the folder away and start the study anew"
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """A study on disk.
+
+    Attributes:
+        path: absolute path of the folder.
+        definition: the resolved definition.
+        space: the resolved space.
+        url: the storage, with an absolute path; may hold a password: show `store.shown(url)`.
+    """
+
+    path: Path
+    definition: StudyDefinition
+    space: Space
+    url: str
+
+    # Making and opening.
+
+    @classmethod
+    def prepare(
+        cls,
+        root: Path,
+        definition: StudyDefinition,
+        space: Space,
+        *,
+        storage: str | None = None,
+        command: Sequence[str] = (),
+    ) -> Self:
+        """Create the study, or open it again with the same definition.
+
+        To be called with `StudyLock(lock_path(root, name))` taken. What may change on resuming is
+        `trials`, `slots` and `time_budget`; these are taken from `definition`.
+
+        Args:
+            root: the folder of studies.
+            definition: resolved; its name is the folder's name.
+            space: resolved.
+            storage: a URL, or None for `study.db` in the folder.
+            command: the command line, for the record.
+
+        Raises:
+            AutosdError: it exists with another definition; one line per difference. Or the folder
+                is no study, or the storage has a study of this name from elsewhere.
+        """
+        path = study_path(root, definition.name)
+        if (path / "study.yaml").exists():
+            return cls.open(path, storage=storage)._resumed(definition, space)
+        _check_free(path)
+        path.mkdir(parents=True, exist_ok=True)
+        folder = cls(path, definition, space, _claim(path, storage))
+        files.write_text(path / "space.yaml", yamlfile.dumps(space.mapping()))
+        files.write_json(path / "environment.json", environment.describe(command))
+        folder._create_study()
+        folder._write_definition()
+        return folder
+
+    @classmethod
+    def open(cls, path: Path, *, storage: str | None = None) -> Self:
+        """Open an existing study folder; `storage` replaces the recorded URL.
+
+        Raises:
+            AutosdError: no study, or a file of it is broken; names the file and the way out.
+        """
+        path = path.resolve()
+        if not (path / "study.yaml").is_file():
+            raise AutosdError(f"{path}: no study here (study.yaml is missing)")
+        try:
+            definition = StudyDefinition.read(path / "study.yaml")
+            space = Space.load(path / "space.yaml")
+        except AutosdError as error:
+            raise AutosdError(f"{error}\nstudy {path.name}: {WAY_OUT}") from None
+        recorded = _read_json(path / "storage.json").get("url")
+        return cls(path, definition, space, store.storage_url(path, storage or recorded))
+
+    @classmethod
+    def find(cls, name: str, root: Path, *, storage: str | None = None) -> Self:
+        """Open a study by its name under `root`, or by the path of its folder.
+
+        Raises:
+            AutosdError: no such study; names the ones there are.
+        """
+        for path in (root / name, Path(name)):
+            if (path / "study.yaml").is_file():
+                return cls.open(path, storage=storage)
+        known = study_names(root)
+        there = f"there are: {', '.join(known)}." if known else "there is none yet."
+        raise AutosdError(f"no study '{name}' in {root}; {there}{nearest(name, known)}")
+
+    # Places.
+
+    @property
+    def name(self) -> str:
+        """The study's name, which it also has in the storage."""
+        return self.definition.name
+
+    @property
+    def lock_path(self) -> Path:
+        """The lock file."""
+        return self.path / ".lock"
+
+    @property
+    def best(self) -> Path:
+        """The folder of the best model."""
+        return self.path / "best"
+
+    @property
+    def finalists(self) -> Path:
+        """The folder of confirmation runs."""
+        return self.path / "finalists"
+
+    @property
+    def retrain(self) -> Path:
+        """The folder of retraining runs."""
+        return self.path / "retrain"
+
+    def trial(self, lineage: int) -> Path:
+        """The folder of a trial, named after its first attempt."""
+        return self.path / "trials" / f"{lineage:04d}"
+
+    def lock(self) -> StudyLock:
+        """The right to write to this study."""
+        return StudyLock(self.lock_path)
+
+    # The storage.
+
+    def load(
+        self,
+        sampler: optuna.samplers.BaseSampler | None = None,
+        pruner: optuna.pruners.BasePruner | None = None,
+        *,
+        read_only: bool = True,
+    ) -> optuna.Study:
+        """The Optuna study; close it with `close`.
+
+        Raises:
+            AutosdError: the storage is missing, broken or has no such study.
+        """
+        storage = store.open_storage(self.url, read_only=read_only)
+        try:
+            with store.readable(self.url):
+                study = optuna.load_study(
+                    study_name=self.name, storage=storage, sampler=sampler, pruner=pruner
+                )
+                _check_origin(study, self.path, self.url)
+                return study
+        except KeyError:
+            raise AutosdError(
+                f"{store.shown(self.url)}: has no study named '{self.name}'; {WAY_OUT}"
+            ) from None
+
+    def records(
+        self, study: optuna.Study | None = None, *, hidden: bool = False
+    ) -> list[TrialRecord]:
+        """Trials in order of number, without superseded attempts and duplicates unless `hidden`."""
+        with store.readable(self.url):
+            if study is not None:
+                return records(study, self.space, hidden=hidden)
+            loaded = self.load()
+            try:
+                return records(loaded, self.space, hidden=hidden)
+            finally:
+                close(loaded)
+
+    @property
+    def minimise(self) -> bool:
+        """Whether a smaller value is better."""
+        return self.definition.objective == "nll"
+
+    def _create_study(self) -> None:
+        storage = store.open_storage(self.url)
+        study = optuna.create_study(
+            study_name=self.name,
+            storage=storage,
+            direction="minimize" if self.minimise else "maximize",
+            load_if_exists=True,
+        )
+        try:
+            identity = _read_json(self.path / "storage.json")["id"]
+            if not study.user_attrs and not study.get_trials(deepcopy=False):
+                study.set_user_attr("id", identity)
+            _check_origin(study, self.path, self.url)
+            with store.quiet():
+                study.set_metric_names([f"val_{self.definition.objective}"])
+            for key, value in self._facts().items():
+                study.set_user_attr(key, value)
+        finally:
+            close(study)
+
+    def _facts(self) -> dict[str, Any]:
+        """What the dashboard shows of the study."""
+        recipe = self.definition.recipe
+        return {
+            "data": recipe.data.name,
+            "model": recipe.model.name,
+            "epochs": recipe.epochs,
+            "families": ", ".join(self.space.families),
+            "space": self.space.fingerprint,
+            "recipe": recipe.fingerprint(),
+        }
+
+    # The definition.
+
+    def _resumed(self, definition: StudyDefinition, space: Space) -> Self:
+        changed = differences(self, definition, space)
+        if changed:
+            raise AutosdError(
+                "\n".join(
+                    [f"study {self.name} exists with another definition:"]
+                    + [f"  {line}" for line in changed]
+                    + ["give the new study another name (--name), or repeat the old definition"]
+                )
+            )
+        update = {key: getattr(definition, key) for key in MAY_CHANGE}
+        folder = type(self)(
+            self.path, self.definition.model_copy(update=update), self.space, self.url
+        )
+        if folder.definition != self.definition:
+            folder._write_definition()
+        return folder
+
+    def _write_definition(self) -> None:
+        files.write_text(self.path / "study.yaml", yamlfile.dumps(self.definition.mapping()))
+
+    # The split of the data.
+
+    def check_split(self, counts: Mapping[str, int], fingerprint: str) -> None:
+        """Record the split of the data at the first call; later refuse another one.
+
+        Raises:
+            AutosdError: the data changed since the study began.
+        """
+        path = self.path / "split.json"
+        if not path.exists():
+            known = {"counts": dict(counts), "fingerprint": fingerprint, "test_readings": []}
+            files.write_json(path, known)
+        elif _read_json(path).get("fingerprint") != fingerprint:
+            raise AutosdError(
+                f"study {self.name}: {self.definition.recipe.data.name} is not the data it began "
+                f"with ({path.name} has another fingerprint); start a new study with --name"
+            )
+
+    def record_test_reading(self, who: str, when: str) -> None:
+        """Append to `split.json` that `who` read the test part at `when`."""
+        path = self.path / "split.json"
+        split = _read_json(path)
+        readings = [*split.get("test_readings", []), {"who": who, "when": when}]
+        files.write_json(path, {**split, "test_readings": readings})
+
+    def test_readings(self) -> list[dict[str, str]]:
+        """Every recorded reading of the test part."""
+        path = self.path / "split.json"
+        return list(_read_json(path).get("test_readings", [])) if path.exists() else []
+
+
+def study_path(root: Path, name: str) -> Path:
+    """The folder of a study of this name; a name never leaves `root`."""
+    if not STUDY_NAME.fullmatch(name):
+        raise AutosdError(
+            f"study name '{name}': lower-case letters, digits, dots, dashes and underscores, at "
+            "most 64, starting with a letter or digit"
+        )
+    return root.resolve() / name
+
+
+def lock_path(root: Path, name: str) -> Path:
+    """The lock file of a study, whether it exists yet or not."""
+    return study_path(root, name) / ".lock"
+
+
+def study_names(root: Path) -> list[str]:
+    """Names of the studies under a folder."""
+    return sorted(path.parent.name for path in root.glob("*/study.yaml"))
+
+
+def close(study: optuna.Study) -> None:
+    """Close a study's storage; what it holds is then whole in one file."""
+    store.close(store.storage_of(study))
+
+
+def differences(folder: StudyFolder, definition: StudyDefinition, space: Space) -> list[str]:
+    """What a definition and a space would change in a study that must not change, one per line."""
+    old, new = _flat(folder.definition, folder.space), _flat(definition, space)
+    return [
+        f"{key}: {_said(old, key)} there, {_said(new, key)} asked for"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key, _ABSENT) != new.get(key, _ABSENT)
+    ]
+
+
+_ABSENT = object()
+
+
+def _said(values: Mapping[str, Any], key: str) -> str:
+    return repr(values[key]) if key in values else "nothing"
+
+
+def _flat(definition: StudyDefinition, space: Space) -> dict[str, Any]:
+    fixed = {
+        key: value
+        for key, value in definition.mapping().items()
+        if key not in (*MAY_CHANGE, "space")
+    }
+    return _flatten({**fixed, "space": space.mapping()})
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _check_free(path: Path) -> None:
+    """Refuse a folder that holds something else than the beginning of a study."""
+    if path.exists() and not path.is_dir():
+        raise AutosdError(f"{path}: is a file, not a folder for a study")
+    strange = (
+        []
+        if not path.exists()
+        else [
+            entry.name
+            for entry in sorted(path.iterdir())
+            if entry.name not in OURS and not entry.name.startswith((".", "study.db-"))
+        ]
+    )
+    if strange:
+        raise AutosdError(
+            f"{path}: has {', '.join(strange[:3])} but no study.yaml; {WAY_OUT}, or choose --name"
+        )
+
+
+def _claim(path: Path, storage: str | None) -> str:
+    """Write which storage the study has, under an identity of its own; the URL to use now."""
+    url = store.storage_url(path, storage)
+    file = path / "storage.json"
+    identity = _read_json(file).get("id") if file.exists() else None
+    recorded = None if storage is None else store.without_password(storage)
+    files.write_json(file, {"id": identity or secrets.token_hex(8), "url": recorded})
+    return url
+
+
+def _check_origin(study: optuna.Study, path: Path, url: str) -> None:
+    """Refuse a study of the same name that belongs to another folder."""
+    if study.user_attrs.get("id") != _read_json(path / "storage.json").get("id"):
+        raise AutosdError(
+            f"{store.shown(url)}: already has a study named '{study.study_name}' from another "
+            "folder; choose another --name"
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(value, dict):
+            return value
+        raise ValueError("no mapping")
+    except (OSError, ValueError) as error:
+        raise AutosdError(f"{path}: cannot be read ({error}); {WAY_OUT}") from None
