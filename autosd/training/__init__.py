@@ -1,1 +1,1 @@
-"""autosd.training."""
+"""Training: the one loop, its optimiser, metrics and checkpoints."""

@@ -1,0 +1,60 @@
+"""The state of a training run in one file: whole or absent, read without running code of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autosd.errors import AutosdError
+from autosd.files import write_atomically
+
+FORMAT = "autosd checkpoint 1"
+IDENTITY = ("recipe", "data", "train_on")
+"""What must be equal for a run to go on."""
+
+
+class CheckpointUnreadable(AutosdError):
+    """A file that should hold a training state does not, or holds that of another run."""
+
+
+def save_checkpoint(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Write `state` (tensors and plain values) atomically, marked with the run it belongs to."""
+    content = {"format": FORMAT, "identity": dict(identity), **state}
+    write_atomically(path, lambda file: torch.save(content, file))
+
+
+def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The state at `path`, tensors on the CPU.
+
+    Raises:
+        CheckpointUnreadable: truncated, garbled, not ours, or of another recipe or other data.
+    """
+    content = _read(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise unreadable(path, "it is no checkpoint of this version of autosd")
+    theirs = content.get("identity")
+    for key in IDENTITY:
+        own = identity[key]
+        if not isinstance(theirs, dict) or theirs.get(key) != own:
+            found = theirs.get(key) if isinstance(theirs, dict) else None
+            raise unreadable(path, f"it belongs to another run ({key}: {found!r}, here {own!r})")
+    return content
+
+
+def unreadable(path: Path, why: str) -> CheckpointUnreadable:
+    """The error for the checkpoint at `path`, with the way out."""
+    return CheckpointUnreadable(
+        f"{path}: cannot go on from this checkpoint: {why}. Remove the file to train this run "
+        "from its start, or name another folder"
+    )
+
+
+def _read(path: Path) -> Any:
+    """The unpickled content; only tensors and plain values are ever built."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # A damaged archive fails in many ways: zip, pickle, key, value and attribute errors.
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise unreadable(path, f"it is damaged or foreign ({reason[0][:120]})") from error

@@ -1,0 +1,330 @@
+"""The one training loop, the same for every strategy."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from autosd.data.batches import Batch
+from autosd.data.dataset import Data, Dataset
+from autosd.data.loader import Loader
+from autosd.errors import AutosdError, TrialDiverged
+from autosd.models.build import build_student
+from autosd.models.student import Activations, Student
+from autosd.recipe import Recipe
+from autosd.strategies.check import build_strategies
+from autosd.strategies.strategy import RunSpec, Strategy, Targets
+from autosd.streams import Clock, seed_for
+from autosd.training.average import make_average
+from autosd.training.checkpoint import load_checkpoint, save_checkpoint, unreadable
+from autosd.training.evaluation import Evaluation, evaluate
+from autosd.training.export import export_student, initialise_from
+from autosd.training.optim import FORM, Schedule, make_optimizer
+from autosd.training.precision import forward_context, resolve
+from autosd.training.report import EpochReport, Tally
+
+logger = logging.getLogger(__name__)
+LAYOUT = "channels_last"
+
+
+class Trainer:
+    """Trains the student of one recipe; the caller decides when to go on, stop and save.
+
+    Args:
+        recipe: everything that decides the run.
+        data: the split data set of the recipe.
+        train_on: parts of the data that give gradients.
+        evaluate_on: parts evaluated after each epoch.
+        device: where everything lives, such as `cpu` or `cuda`.
+        threads: processor threads of this run.
+        checkpoint: file of the training state; a run that is there goes on where it ended.
+
+    Attributes:
+        student: the network that is trained.
+        strategies: what trains beside it, by name.
+        history: plain values of all reports so far, those before a resume included.
+        record: threads, device, layout, precision and optimiser form: each changes the bits.
+
+    Raises:
+        AutosdError: the recipe does not fit the data, or the checkpoint is of another run.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Data,
+        *,
+        train_on: tuple[str, ...] = ("train",),
+        evaluate_on: tuple[str, ...] = ("val",),
+        device: str | torch.device = "cpu",
+        threads: int = 1,
+        checkpoint: Path | None = None,
+    ) -> None:
+        torch.set_num_threads(threads)
+        self.recipe, self.data, self.checkpoint = recipe, data, checkpoint
+        self.evaluate_on, self.device, self.threads = evaluate_on, torch.device(device), threads
+        self.precision = resolve(recipe.precision, self.device)
+        self.history: list[dict[str, Any]] = []
+        self._diverged: TrialDiverged | None = None
+        self._evaluations: dict[str, Evaluation] = {}
+        dataset = data.part(*train_on)
+        resuming = checkpoint is not None and checkpoint.exists()
+        self._build_student(fresh=not resuming)
+        self._loader = self._load(dataset)
+        self._build_strategies(dataset)
+        self._build_optimisation()
+        self._identity = {
+            "recipe": recipe.fingerprint(),
+            "data": data.fingerprint,
+            "train_on": list(train_on),
+        }
+        if checkpoint is not None and resuming:
+            self._resume(checkpoint)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What changes the bits of a run beside its recipe and data."""
+        return {
+            "threads": self.threads,
+            "device": self.device.type,
+            "layout": LAYOUT,
+            "precision": self.precision,
+            "optimizer": FORM,
+        }
+
+    @property
+    def result(self) -> Student:
+        """The network that is evaluated, kept and exported: the student or its average."""
+        return self._average.result(self.student)
+
+    def epochs(self) -> Iterator[EpochReport]:
+        """Train the epochs that are left, one report each.
+
+        Raises:
+            TrialDiverged: a loss term or a metric is not finite; the epoch is not kept.
+        """
+        while len(self.history) < self.recipe.epochs:
+            report = self._epoch(len(self.history))
+            self.history.append(report.mapping())
+            yield report
+
+    def evaluate(self, *parts: str) -> Evaluation:
+        """Scores of `result` on the joined parts; asked again, they are not computed again."""
+        key = "+".join(parts)
+        if key not in self._evaluations:
+            loader = self._load(self.data.part(*parts))
+            self._evaluations[key] = evaluate(self.result, loader.plain())
+        return self._evaluations[key]
+
+    def save(self) -> None:
+        """Write the state after the last finished epoch to `checkpoint`.
+
+        Raises:
+            TrialDiverged: the run diverged; the checkpoint of the epoch before stays.
+        """
+        if self.checkpoint is None:
+            raise RuntimeError("a trainer without a checkpoint file cannot be saved")
+        self._refuse_diverged()
+        save_checkpoint(self.checkpoint, self._identity, self._state())
+
+    def export(self, folder: Path, details: Mapping[str, Any]) -> None:
+        """Write `result` to `folder` for `autosd.load`; `details` go into `model.json`."""
+        self._refuse_diverged()
+        export_student(
+            folder,
+            self.result,
+            model=self.recipe.model.name,
+            class_names=self.data.class_names,
+            mean=self.data.mean,
+            std=self.data.std,
+            details={**details, "record": self.record},
+        )
+
+    def _build_student(self, fresh: bool) -> None:
+        recipe, data = self.recipe, self.data
+        classes = len(data.class_names)
+        student = build_student(recipe.model, classes, data.image_shape, recipe.seed)
+        if fresh and recipe.init is not None:
+            initialise_from(student, recipe.init)
+        self.student = _placed(student, self.device).train()
+
+    def _load(self, dataset: Dataset) -> Loader:
+        return Loader(
+            dataset,
+            self.data,
+            batch_size=self.recipe.batch_size,
+            augment=self.data.augmentation(self.recipe.augment),
+            device=self.device,
+            drop_single=self.student.spec.batch_norm,
+        )
+
+    def _build_strategies(self, dataset: Dataset) -> None:
+        recipe, spec = self.recipe, self.student.spec
+        labels = torch.from_numpy(dataset.labels).to(self.device)
+        run = RunSpec(
+            classes=spec.classes,
+            count=len(dataset),
+            labels=labels,
+            image_shape=spec.image_shape,
+            batch_size=recipe.batch_size,
+            epochs=recipe.epochs,
+            device=self.device,
+        )
+        modules = build_strategies(recipe, self.student, run, recipe.seed)
+        self.strategies = _placed(modules, self.device)
+        self._hooks = cast("list[Strategy]", list(modules.values()))
+        balanced = recipe.class_weights == "balanced"
+        self._class_weights = balanced_weights(labels, spec.classes) if balanced else None
+
+    def _build_optimisation(self) -> None:
+        recipe, steps = self.recipe, self._loader.steps_per_epoch
+        if steps == 0:
+            raise AutosdError(f"{self.data.name}: too few images for a single training step")
+        self._optimizer = make_optimizer(recipe.optimizer, (self.student, self.strategies))
+        self._schedule = Schedule(recipe.schedule, recipe.optimizer.lr, steps, recipe.epochs)
+        self._average = make_average(recipe.average, self.student)
+        self._clock = Clock(recipe.seed, recipe.epochs, steps, device=self.device)
+
+    def _epoch(self, epoch: int) -> EpochReport:
+        """Train one 0-based epoch and evaluate it."""
+        begin = time.perf_counter()
+        torch.set_num_threads(self.threads)
+        self._evaluations.clear()
+        tally = Tally(epoch)
+        try:
+            self._train(epoch, tally)
+            train, terms = tally.read()
+            trained = time.perf_counter() - begin
+            self._average.end_epoch(epoch, self.recipe.epochs, self._loader.plain)
+            evaluated = {part: self.evaluate(part).metrics for part in self.evaluate_on}
+            require_finite_metrics(epoch, evaluated)
+        except TrialDiverged as error:
+            self._diverged = error
+            raise
+        return EpochReport(
+            epoch=epoch + 1,
+            epochs=self.recipe.epochs,
+            train=train,
+            evaluated=evaluated,
+            terms=terms,
+            seconds=time.perf_counter() - begin,
+            images_per_second=tally.images / trained,
+            dropped=self._loader.dropped,
+            record=self.record,
+        )
+
+    def _train(self, epoch: int, tally: Tally) -> None:
+        """All steps of an epoch; what the network draws itself (dropout) follows from the epoch."""
+        clock = self._clock.at(epoch, 0)
+        with torch.random.fork_rng(device_type=self.device.type):
+            torch.manual_seed(seed_for(self.recipe.seed, epoch, "network"))
+            for strategy in self._hooks:
+                strategy.start_epoch(self.student, clock)
+            try:
+                for step, batch in enumerate(self._loader.epoch(clock)):
+                    self._step(batch, clock.at(epoch, step), tally)
+            except (RuntimeError, ValueError, IndexError):
+                tally.require_finite()
+                raise
+            for strategy in self._hooks:
+                strategy.end_epoch(self.student, clock)
+
+    def _step(self, batch: Batch, clock: Clock, tally: Tally) -> None:
+        """One step of the optimiser. Losses are float32; the forward pass may be bf16."""
+        for strategy in self._hooks:
+            batch = strategy.prepare(batch, clock)
+        with forward_context(self.precision, self.device):
+            activations = self.student.activations(batch.images)
+        activations = activations._replace(
+            logits=activations.logits.float(), embedding=activations.embedding.float()
+        )
+        targets = Targets(batch.labels, weights=self._class_weights)
+        for strategy in self._hooks:
+            targets = strategy.targets(targets, batch, clock)
+        terms = {"supervised": targets.cross_entropy(activations.logits).mean()}
+        for strategy in self._hooks:
+            terms |= strategy.losses(activations, targets, batch, self.student, clock)
+        self._update(reduce(add, terms.values()), clock)
+        tally.add(activations.logits[: batch.fresh], batch.labels[: batch.fresh], terms)
+        detached = _detached(activations)
+        for strategy in self._hooks:
+            strategy.after_step(detached, batch, self.student, clock)
+
+    def _update(self, loss: Tensor, clock: Clock) -> None:
+        """Gradients of `loss`, clipped if asked for, and one step at the rate of this moment."""
+        step = clock.epoch * clock.steps_per_epoch + clock.step
+        self._optimizer.zero_grad()
+        loss.backward()
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._schedule.rate(step)
+        if self.recipe.optimizer.clip is not None:
+            parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.recipe.optimizer.clip)
+        self._optimizer.step()
+        self._average.after_step(step)
+
+    def _refuse_diverged(self) -> None:
+        if self._diverged is not None:
+            raise self._diverged
+
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """Everything with a state, by its name in the checkpoint."""
+        return {
+            "student": self.student,
+            "strategies": self.strategies,
+            "optimizer": self._optimizer,
+            "average": self._average,
+        }
+
+    def _state(self) -> dict[str, Any]:
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        return {**state, "record": self.record, "history": self.history}
+
+    def _resume(self, path: Path) -> None:
+        """Go on from the state at `path`.
+
+        Raises:
+            CheckpointUnreadable: it is damaged or of another run.
+        """
+        state = load_checkpoint(path, self._identity)
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            self.history, record = list(state["history"]), dict(state["record"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise unreadable(path, "it does not fit the networks of this run") from error
+        if record != self.record:
+            logger.warning("%s: goes on with %s, was %s", path, self.record, record)
+
+
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """Class weights `[classes]`, N / (K n_k): their mean over the training images is 1.
+
+    A class without images, which no row can have, gets the weight of a class with one.
+    """
+    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
+    return len(labels) / (classes * counts.float())
+
+
+def require_finite_metrics(epoch: int, evaluated: Mapping[str, Mapping[str, float]]) -> None:
+    """Raise `TrialDiverged` where a metric of the 0-based `epoch` is not finite."""
+    values = {f"{part}/{name}": v for part, ms in evaluated.items() for name, v in ms.items()}
+    if not all(math.isfinite(value) for value in values.values()):
+        raise TrialDiverged(epoch + 1, -1, values)
+
+
+def _placed(module: Any, device: torch.device) -> Any:
+    """`module` on `device`, its convolutions in channels_last."""
+    return module.to(device=device).to(memory_format=torch.channels_last)
+
+
+def _detached(activations: Activations) -> Activations:
+    logits, taps, embedding = activations
+    return Activations(logits.detach(), tuple(tap.detach() for tap in taps), embedding.detach())
