@@ -54,11 +54,17 @@ def versions() -> Finding:
     return Finding("versions", ", ".join(found))
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def cores() -> Finding:
     """Cores this process may use; one trial runs on each by default."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = os.getloadavg()[0]
-    busy = load > 0.5 * (usable or 1)
+    usable, load = usable_cores(), os.getloadavg()[0]
+    busy = load > 0.5 * usable
     advice = "other work slows a search down; give it fewer --slots" if busy else ""
     return Finding("cores", f"{usable} usable, load {load:.1f}", not busy, advice)
 
@@ -69,7 +75,7 @@ def memory() -> Finding:
 
     free = psutil.virtual_memory().available
     slots = int(free / SLOT_MEMORY)
-    ok = slots >= len(os.sched_getaffinity(0))
+    ok = slots >= usable_cores()
     advice = "" if ok else f"enough for about {slots} slots: use --slots {max(1, slots)}"
     return Finding("memory", f"{free / 1e9:.1f} GB free", ok, advice)
 
@@ -80,7 +86,9 @@ def gpus() -> list[Finding]:
 
     if not torch.cuda.is_available():
         return [Finding("GPU", "none; trials run on the processor")]
-    found = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    found = [
+        torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())
+    ]
     return [
         Finding(
             f"GPU {number}",
@@ -93,10 +101,12 @@ def gpus() -> list[Finding]:
 
 def precision() -> Finding:
     """The precision that pays on this processor or GPU."""
-    from autosd.training.precision import resolve
+    import torch
 
-    chosen = resolve("auto", "cpu")
-    if chosen == "bf16":
+    from autosd.training.precision import native_bf16
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if native_bf16(device):
         return Finding("precision", "bf16 in hardware: about 1.5 times faster, used by default")
     return Finding("precision", "fp32 (no bf16 in hardware)")
 

@@ -1,0 +1,114 @@
+"""Progress for people: a live view on a terminal, a plain line now and then without one."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from autosd.cli.words import duration, metric
+from autosd.search.progress import Progress
+
+LINE_EVERY = 15.0
+MOST_ROWS = 8
+
+
+class View:
+    """A `Watch` of a run for a person, for the length of a `with` block."""
+
+    def __init__(self, console: Console, objective: str = "top1") -> None:
+        self.console, self.objective = console, objective
+        self._live = Live(console=console, transient=True, refresh_per_second=4)
+        self._last_line = -LINE_EVERY
+        self._last_stage = ""
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def progress(self, progress: Progress) -> None:
+        """Show where the run stands."""
+        if self.console.is_terminal:
+            self._live.update(picture(progress, self.objective))
+            return
+        now = time.monotonic()
+        if progress.stage != self._last_stage or now - self._last_line >= LINE_EVERY:
+            self._last_stage, self._last_line = progress.stage, now
+            self.console.print(line(progress, self.objective), soft_wrap=True, markup=False)
+
+    def say(self, line: str) -> None:
+        """Print an announcement above the live view."""
+        self.console.print(line, soft_wrap=True, markup=False)
+
+    def lost(self, line: str) -> None:
+        """Last words: written at once, since the process ends without coming back."""
+        if self.console.is_terminal:
+            self._live.stop()
+        print(f"error: {line}", file=sys.stderr, flush=True)
+
+
+def line(progress: Progress, objective: str) -> str:
+    """One line: `search 12/48: 8 complete, 4 pruned, 0 failed; best 91.2 % (masd); 40 s left`."""
+    counts = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
+    text = f"{progress.stage} {progress.finished}/{progress.planned}: {counts}"
+    if progress.best is not None:
+        text += f"; best {metric(progress.best.value, objective)} ({progress.best.family})"
+    if progress.seconds_left is not None:
+        text += f"; about {duration(progress.seconds_left)} left"
+    return text
+
+
+def picture(progress: Progress, objective: str) -> RenderableType:
+    """The live view: a bar, the counts, what runs, and the best so far."""
+    head = Table.grid(padding=(0, 1))
+    head.add_row(
+        f"[bold]{escape(progress.stage)}[/bold]",
+        ProgressBar(total=max(1, progress.planned), completed=progress.finished, width=24),
+        f"{progress.finished}/{progress.planned}",
+        _times(progress),
+    )
+    counts = (
+        f"[green]{progress.complete} complete[/green]  [cyan]{progress.pruned} pruned[/cyan]  "
+        f"[{'red' if progress.failed else 'dim'}]{progress.failed} failed[/]  "
+        f"[dim]{progress.waiting} waiting[/dim]"
+    )
+    return Group(head, counts, _running(progress), _best(progress, objective))
+
+
+def _times(progress: Progress) -> str:
+    if progress.seconds_left is None:
+        return duration(progress.seconds)
+    return f"{duration(progress.seconds)}, about {duration(progress.seconds_left)} left"
+
+
+def _running(progress: Progress) -> Table:
+    table = Table.grid(padding=(0, 1))
+    for job in progress.running[:MOST_ROWS]:
+        bar = ProgressBar(total=max(1, job.epochs), completed=job.epoch, width=12)
+        table.add_row("running", escape(job.name), bar, f"epoch {job.epoch}/{job.epochs}")
+    if len(progress.running) > MOST_ROWS:
+        table.add_row("", f"and {len(progress.running) - MOST_ROWS} more", "", "")
+    return table
+
+
+def _best(progress: Progress, objective: str) -> str:
+    if progress.best is None:
+        return ""
+    best = progress.best
+    value = metric(best.value, objective)
+    return f"best    [bold]{value}[/bold] {escape(best.family)} [dim](trial {best.trial})[/dim]"

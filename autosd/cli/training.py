@@ -1,0 +1,144 @@
+"""`autosd train` and `autosd retrain`: recipes that are known, trained to their end."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from autosd.cli import options
+from autosd.cli.console import emit, people, side
+from autosd.cli.words import duration, metric, percent, points
+
+if TYPE_CHECKING:
+    from autosd.results.retrain import Retrained
+    from autosd.results.train import Trained
+    from autosd.training.report import EpochReport
+
+
+def train(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE.yaml", help="As `autosd best STUDY --yaml` writes it.")
+    ],
+    test: Annotated[
+        bool, typer.Option("--test", help="Read the test part, once, at the end.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the result.")] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train one recipe and keep its student; the same command goes on after an interruption.
+
+    Example: [bold]autosd best digits --yaml best.yaml && autosd train best.yaml --test[/bold]
+    """
+    from autosd.recipe import Recipe
+    from autosd.results.train import train as run
+
+    read = Recipe.read(recipe)
+    folder = out or options.RUNS / f"train-{recipe.stem}"
+    notes = side()
+    trained = run(read, folder, test=test, watch=lambda report: _epoch(report, notes))
+    for warning in trained.warnings:
+        notes.print(f"note: {warning}", markup=False)
+    if as_json:
+        emit(
+            {
+                **trained.metrics,
+                "epochs": trained.epochs,
+                "images_per_s": round(trained.images_per_second, 1),
+                "model_dir": str(trained.folder),
+            }
+        )
+        return
+    _show_trained(trained, people())
+
+
+def _epoch(report: "EpochReport", console: Console) -> None:
+    shown = ", ".join(f"{part} {percent(of['top1'])}" for part, of in report.evaluated.items())
+    console.print(
+        f"epoch {report.epoch}/{report.epochs}: loss {report.train['loss']:.3f}, {shown}, "
+        f"{report.images_per_second:,.0f} images/s",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _show_trained(trained: "Trained", console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("part", "images", "top-1", "top-5", "NLL", "ECE"):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    for part, values in trained.metrics.items():
+        images = trained.images[part]
+        table.add_row(
+            part,
+            f"{images:,}",
+            percent(values["top1"], images),
+            percent(values["top5"], images),
+            f"{values['nll']:.3f}",
+            f"{values['ece']:.3f}",
+        )
+    console.print(table)
+    console.print(
+        f"student: {trained.folder}   (Python: autosd.load({str(trained.folder)!r}))",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def retrain(
+    study: options.Study,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Paired seeds of each recipe.")] = 3,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Other number of epochs than the study's.")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Runs at the same time; default: one per core.")
+    ] = None,
+    directory: options.Directory = options.RUNS,
+    as_json: options.AsJson = False,
+    inline: Annotated[bool, typer.Option("--inline", hidden=True)] = False,
+) -> None:
+    """Train the winner, its published default and cross-entropy on all training data.
+
+    Paired seeds, last epoch, test read once. Writes the study's best/ anew.
+
+    Example: [bold]autosd retrain digits --seeds 3[/bold]
+    """
+    from autosd.cli.progress import View
+    from autosd.results.retrain import retrain as run
+
+    with View(side()) as view:
+        done = run(
+            study, directory, seeds=seeds, epochs=epochs, slots=slots, watch=view, inline=inline
+        )
+    if as_json:
+        emit(done.mapping())
+        return
+    _show_retrained(done, people())
+
+
+def _show_retrained(done: "Retrained", console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    heads = ("recipe", "n", "test top-1", "sd", "difference", "95 % interval", "verdict")
+    for column in heads:
+        table.add_column(column, justify="left" if column in ("recipe", "verdict") else "right")
+    for row in done.rows:
+        reference = row.recipe == "cross_entropy"
+        low, high = row.difference.low, row.difference.high
+        interval = "-" if low is None or reference else f"{points(low)} to {points(high)}"
+        table.add_row(
+            escape(row.recipe),
+            str(row.top1.n),
+            percent(row.top1.mean, done.images),
+            "-" if row.top1.sd is None else f"{100 * row.top1.sd:.1f}",
+            "reference" if reference else points(row.difference.mean),
+            interval,
+            "" if reference else row.verdict,
+        )
+    console.print(table)
+    for line in done.remarks:
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(
+        f"took {duration(done.seconds)}; student: {done.model_dir}", markup=False, soft_wrap=True
+    )

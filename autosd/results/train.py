@@ -1,0 +1,124 @@
+"""One recipe trained to its end in a folder of its own, resumable at every epoch."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autosd import yamlfile
+from autosd.errors import AutosdError, TrialDiverged, WorkFailed
+from autosd.files import write_json, write_text
+from autosd.recipe import Recipe
+from autosd.results.machine import usable_cores
+from autosd.results.readings import note_reading
+
+if TYPE_CHECKING:
+    from autosd.training.trainer import EpochReport, Trainer
+
+SHOWN = ("top1", "top5", "nll", "ece")
+Watch = Callable[["EpochReport"], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run gave.
+
+    Attributes:
+        metrics: part -> `top1`, `top5`, `nll`, `ece` as fractions.
+        epochs: epochs trained.
+        images_per_second: of the training steps, mean over epochs.
+        folder: holds `model.safetensors` and `model.json`; `autosd.load` takes it.
+        images: part -> number of images.
+        warnings: what the check of the recipe had to say.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    epochs: int
+    images_per_second: float
+    folder: Path
+    images: dict[str, int]
+    warnings: tuple[str, ...] = ()
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    test: bool = False,
+    watch: Watch = lambda report: None,
+    command: str = "train",
+) -> Trained:
+    """Train `recipe` on `train`, evaluate on `val` and, if asked, once on `test`.
+
+    A run that was interrupted goes on from its last epoch; a finished one is not repeated.
+
+    Args:
+        recipe: checked before anything is written.
+        folder: takes checkpoint, history, student and metrics.
+        test: whether the test part is read; each reading is noted in `folder/split.json`.
+        watch: is shown every epoch.
+        command: what the note of a reading says.
+
+    Raises:
+        AutosdError: the recipe or its data are not right, or the folder holds another recipe.
+        WorkFailed: the training diverged.
+    """
+    from autosd.data.loading import load_data
+    from autosd.strategies.check import check_recipe
+
+    warnings = check_recipe(recipe)
+    _refuse_another(recipe, folder)
+    data = load_data(recipe.data, with_test=test)
+    trainer = _trainer(recipe, data, folder)
+    write_text(folder / "recipe.yaml", yamlfile.dumps(recipe.mapping()))
+    speeds = _run(trainer, folder, watch)
+    metrics = {"val": _metrics(trainer, "val")}
+    if test:
+        note_reading(folder, command, [recipe.seed])
+        metrics["test"] = _metrics(trainer, "test")
+    trainer.export(folder, {"trained_on": ["train"], "seed": recipe.seed})
+    write_json(folder / "metrics.json", metrics)
+    speed = sum(speeds) / len(speeds) if speeds else 0.0
+    images = {part: data.counts[part] for part in metrics}
+    return Trained(metrics, recipe.epochs, speed, folder, images, tuple(warnings))
+
+
+def _trainer(recipe: Recipe, data: Any, folder: Path) -> "Trainer":
+    import torch
+
+    from autosd.training.trainer import Trainer
+
+    return Trainer(
+        recipe,
+        data,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        threads=usable_cores(),
+        checkpoint=folder / "last.pt",
+    )
+
+
+def _run(trainer: "Trainer", folder: Path, watch: Watch) -> list[float]:
+    """Train to the end, saving each epoch; returns images per second of all epochs."""
+    try:
+        for report in trainer.epochs():
+            trainer.save()
+            lines = [json.dumps(record) for record in trainer.history]
+            write_text(folder / "history.jsonl", "\n".join(lines) + "\n")
+            watch(report)
+    except TrialDiverged as error:
+        raise WorkFailed(
+            f"{error}; a smaller optimizer.lr, warm-up epochs or optimizer.clip help"
+        ) from None
+    return [float(record["images_per_second"]) for record in trainer.history]
+
+
+def _metrics(trainer: "Trainer", part: str) -> dict[str, float]:
+    values = trainer.evaluate(part).metrics
+    return {name: float(values[name]) for name in SHOWN}
+
+
+def _refuse_another(recipe: Recipe, folder: Path) -> None:
+    path = folder / "recipe.yaml"
+    if path.is_file() and Recipe.read(path).fingerprint() != recipe.fingerprint():
+        raise AutosdError(f"{folder}: holds a run of another recipe; choose another --out")
