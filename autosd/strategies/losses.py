@@ -16,13 +16,28 @@ def tempered(logits: Tensor, temperature: float) -> Tensor:
     return F.log_softmax(full(logits) / temperature, dim=-1)
 
 
-def kd(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+def divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     """Temperature-scaled KL divergence of `student` from `teacher`, both logits `[B, K]`.
 
-    Summed over classes, mean over the batch, times the temperature squared; the teacher is a
-    constant. The gradient with respect to the student's logits is `T / B * (s - t)`.
+    Summed over classes, mean over the batch, times the temperature squared; gradients reach both.
     """
-    target = tempered(teacher.detach(), temperature)
+    target = tempered(teacher, temperature)
     prediction = tempered(student, temperature)
-    divergence = F.kl_div(prediction, target, reduction="batchmean", log_target=True)
-    return divergence * temperature**2
+    batch_mean = F.kl_div(prediction, target, reduction="batchmean", log_target=True)
+    return batch_mean * temperature**2
+
+
+def kd(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """`divergence` with the teacher as a constant.
+
+    The gradient with respect to the student's logits is `T / B * (s - t)`.
+    """
+    return divergence(teacher.detach(), student, temperature)
+
+
+def mutual_kd(
+    first: Tensor, second: Tensor, temperature: float, detach_targets: bool = True
+) -> tuple[Tensor, Tensor]:
+    """What `second` teaches `first`, and `first` `second`; as teachers constants, or not."""
+    term = kd if detach_targets else divergence
+    return term(second, first, temperature), term(first, second, temperature)

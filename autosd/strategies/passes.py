@@ -1,10 +1,11 @@
-"""Passes beside the student's own: a pseudo-teacher's, and those of branches and heads.
+"""Passes beside the student's own: a pseudo-teacher's, a partner's, those of branches and heads.
 
 What each does to gradients, batch norm and running statistics:
 
 | pass           | gradient            | batch norm       | running statistics        |
 |----------------|---------------------|------------------|---------------------------|
 | pseudo-teacher | none                | batch statistics | untouched                 |
+| partner        | none                | batch statistics | the student's are moved   |
 | branch, head   | module and student  | batch statistics | the branch's own are moved|
 """
 
@@ -59,6 +60,16 @@ def teacher_pass(teacher: Student, images: Tensor, like: Activations) -> Activat
     """
     with same_precision(like):
         return teacher.activations(images)
+
+
+@torch.no_grad()
+def partner_pass(student: Student, images: Tensor, like: Activations) -> Activations:
+    """The student's own activations of further `images`, in the precision of `like`.
+
+    No gradient, statistics of this batch alone, running statistics moved as in any other pass.
+    """
+    with same_precision(like):
+        return student.activations(images)
 
 
 @torch.no_grad()
