@@ -1,0 +1,88 @@
+"""Image files of any kind to uint8 RGB squares."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from autosd.data.cache import in_threads
+from autosd.data.dataset import Images
+from autosd.errors import AutosdError
+
+MAX_DEFAULT_SIDE = 224
+FAULTS = (
+    OSError,
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    TypeError,
+)
+
+
+def decode(path: Path, size: int) -> Images:
+    """An image file as uint8 `[size, size, 3]`.
+
+    Turned upright (EXIF), transparency laid on white, grey, palette and CMYK made RGB, cut in the
+    middle to a square, resized bicubically with antialiasing. Of an animation the first frame.
+
+    Raises:
+        AutosdError: names the file.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture.draft(None, (2 * size, 2 * size))
+            upright = ImageOps.exif_transpose(picture)
+            square = ImageOps.fit(as_rgb(upright), (size, size), Image.Resampling.BICUBIC)
+            return np.asarray(square)
+    except FAULTS as error:
+        raise AutosdError(unreadable(path, error)) from None
+
+
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """Any mode to RGB: 16-bit grey by its upper byte, transparency over white."""
+    if picture.mode.startswith("I"):
+        wide = np.asarray(picture).astype(np.int64)
+        shift = 8 if wide.max(initial=0) > 255 else 0
+        picture = Image.fromarray((wide >> shift).clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return picture.convert("RGB")
+
+
+def common_side(paths: list[Path]) -> int:
+    """The most frequent shorter side of the images, at most 224; only headers are read.
+
+    Raises:
+        AutosdError: names the files that are no images.
+    """
+    sides: Counter[int] = Counter()
+    faults: list[str] = []
+    for _, results in in_threads(paths, _side):
+        sides.update(side for side in results if isinstance(side, int))
+        faults += [fault for fault in results if isinstance(fault, str)]
+    if faults:
+        more = [f"... and {len(faults) - 5} more files"] if len(faults) > 5 else []
+        raise AutosdError("\n".join(faults[:5] + more))
+    most = max(sides.values())
+    return min(MAX_DEFAULT_SIDE, max(side for side, count in sides.items() if count == most))
+
+
+def _side(path: Path) -> int | str:
+    try:
+        with Image.open(path) as picture:
+            return min(picture.size)
+    except FAULTS as error:
+        return unreadable(path, error)
+
+
+def unreadable(path: Path, error: BaseException) -> str:
+    """One line for a file that is no image or a damaged one."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"{path}: not an image"
+    return f"{path}: cannot be read as an image ({error})"
