@@ -1,8 +1,8 @@
 """The ledger: what a study has done, does and still owes. Pure Optuna, whose storage is the truth.
 
 Only the holder of the study's lock calls what writes (rule R1). A trial is COMPLETE, PRUNED
-(diverged ones too), or FAIL; an interrupted or repeated attempt is FAIL and *superseded*: it has a
-successor with the same parameters, `retry_of` names the first attempt, and only that lineage counts.
+(diverged ones too), or FAIL. An interrupted or repeated attempt is FAIL and *superseded*: it has a
+successor with the same parameters, whose `retry_of` names the first attempt, and which counts.
 """
 
 import logging
@@ -86,7 +86,7 @@ def counts(study: optuna.Study) -> Counts:
 
 
 def wants_more(study: optuna.Study, planned: int) -> bool:
-    """Whether another trial may be asked for: one waits, or the plan has room beside the running."""
+    """Whether to ask for another trial: one waits, or the plan has room beside the running."""
     now = counts(study)
     if now.waiting:
         return True

@@ -14,7 +14,8 @@ from autosd import yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, fingerprint, set_values, unknown
 from autosd.search.knobs import STRATEGY, Family, Knob, Suggest
-from autosd.search.spacefile import Declaration, read_parts
+from autosd.search.spacefile import read_parts
+from autosd.search.vocabulary import Declaration
 
 
 @dataclass(frozen=True)
