@@ -35,6 +35,14 @@ class Raw:
     sets: tuple[str, ...]
     only: tuple[Condition, ...] = ()
 
+    def narrowed(self, other: "Raw") -> "Raw":
+        """The knob with another range or value; default and condition stay unless given anew."""
+        value = other.value
+        if isinstance(value, Mapping) and isinstance(self.value, Mapping):
+            kept = {key: self.value[key] for key in ("default", "when") if key in self.value}
+            value = {**kept, **value}
+        return replace(self, value=value, where=other.where, key=other.key)
+
     def fault(self, message: str) -> str:
         """A line that names file and key."""
         return f"{self.where}: {self.key}: {message}"
@@ -113,8 +121,10 @@ class OutlineReader:
         if fault := self.words.strategy_fault(name):
             self.fault(key, fault)
             return None
-        raws = {**_raws(name, own, where), **_raws(name, given, self.where)}
-        return Outline(name, self.where, [name], raws=raws)
+        outline = Outline(name, self.where, [name], raws=_raws(name, own, where))
+        for knob, raw in _raws(name, given, self.where).items():
+            outline.raws[knob] = outline.raws[knob].narrowed(raw) if knob in outline.raws else raw
+        return outline
 
     def own_entry(self, name: str) -> tuple[str, Block]:
         """A name's entry in `NAME.yaml`, beside this file or shipped, and which file that is."""
@@ -191,9 +201,7 @@ class OutlineReader:
         for name, value in knobs.items():
             place, known = f"{key}.{name}", outline.setter(name)
             if known:
-                outline.raws[known] = replace(
-                    outline.raws[known], value=value, where=where, key=place
-                )
+                outline.raws[known] = outline.raws[known].narrowed(Raw(value, where, place, ()))
             elif fault := self.place_fault(outline, name):
                 self.fault(place, fault, where)
             else:

@@ -11,7 +11,7 @@ from autosd.search.outline import Raw
 from autosd.search.vocabulary import Vocabulary
 
 ALLOWED = (*KINDS, "default", "when")
-_LATER = object()  # the value of a knob that is not known yet
+_LATER, _FAULTY = object(), object()  # instead of a value: not drawn yet, could not be read
 
 
 class RangeReader:
@@ -48,7 +48,7 @@ class RangeReader:
         known = {**{knob.name: knob for knob in earlier}, **knobs}
         for name, raw in raws.items():
             if isinstance(raw.value, Mapping) and "when" in raw.value:
-                when = self.conditions(raw, known, {**dict.fromkeys(raws, _LATER), **fixed})
+                when = self.conditions(raw, known, {**_undrawn(raws), **fixed})
                 if (knob := self.knob(name, raw)) and when is not None:
                     knobs[name] = known[name] = replace(knob, when=(*knob.when, *when))
         return fixed, tuple(knobs.values())
@@ -58,7 +58,7 @@ class RangeReader:
         for key in (name, *raw.sets):
             if key in self.overrides:
                 self.used.add(key)
-                return replace(raw, value=self.overrides[key], where="--set", key=key)
+                return raw.narrowed(Raw(self.overrides[key], "--set", key, ()))
         return raw
 
     def knob(self, name: str, raw: Raw) -> Knob | None:
@@ -103,6 +103,8 @@ class RangeReader:
             whose = "default" if given else "the default of the strategy,"
             self.note(raw, f"{whose} {default!r} is not in {knob.range}")
             return None
+        if knob.kind in ("uniform", "log_uniform"):
+            default = float(default)
         return replace(knob, default=default)
 
     def conditions(
@@ -124,7 +126,7 @@ class RangeReader:
                 decided.append(self.condition(raw, str(key), knobs[name], values))
             elif value is _LATER:
                 self.note(raw, f"when: {key} must stand before it, without a circle")
-            elif not any(same(value, each) for each in values):
+            elif value is _FAULTY or not any(same(value, each) for each in values):
                 return None
         return tuple(condition for condition in decided if condition)
 
@@ -157,6 +159,12 @@ class RangeReader:
     def note(self, raw: Raw, message: str) -> None:
         """Note a fault of a knob."""
         self.faults.append(raw.fault(message))
+
+
+def _undrawn(raws: Mapping[str, Raw]) -> dict[str, object]:
+    """What stands for searched knobs that are not known."""
+    searched = {name: raw.value for name, raw in raws.items() if isinstance(raw.value, Mapping)}
+    return {name: _LATER if "when" in value else _FAULTY for name, value in searched.items()}
 
 
 def _probes(kind: str, values: Sequence[Any]) -> Iterator[Any]:
