@@ -101,16 +101,17 @@ def is_finished(study: optuna.Study, planned: int) -> bool:
 
 def exhausted(study: optuna.Study) -> bool:
     """Whether the last 20 proposals all repeated finished trials."""
+    return repeats(study) >= MOST_DUPLICATES
+
+
+def repeats(study: optuna.Study) -> int:
+    """How many of the newest trials, without a break, repeat finished ones."""
     row = 0
     for trial in reversed(trials(study)):
-        if trial.state is TrialState.FAIL and "duplicate_of" in trial.user_attrs:
-            continue
         if "duplicate_of" not in trial.user_attrs:
-            return False
-        row += 1
-        if row >= MOST_DUPLICATES:
-            return True
-    return False
+            return row
+        row += trial.state in FINISHED
+    return row
 
 
 # Planning: what is enqueued before the sampler proposes.

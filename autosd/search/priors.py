@@ -1,8 +1,10 @@
-"""Prior trials: now and then the published default of a promising family, a little changed.
+"""Trials that are enqueued beside the sampler's own: near a published default, or at random.
 
 Authors have tuned their defaults. Besides trying the defaults themselves, the next trial is a
-*prior trial* with a probability that falls from one half as evidence grows. It is enqueued, so
-it works with every sampler and shows on the dashboard (after PriorBand and piBO).
+*prior trial* with a probability that falls from one half as evidence grows: the default of a
+promising family, a little changed. Being enqueued, it works with every sampler and shows on the
+dashboard (after PriorBand and piBO). And where a sampler keeps repeating finished trials, as it
+does when the best family has nothing left to vary, a random draw keeps the study going.
 """
 
 import math
@@ -21,28 +23,45 @@ from autosd.search.space import Space
 START = 0.5  # probability of a prior trial right after the defaults
 DECAY = 25.0  # trials after which it has fallen to 1/e of that
 SPREAD = 0.15  # standard deviation as a share of the range, on the log scale where drawn so
+PATIENCE = 3  # proposals in a row that repeat finished trials, before one is drawn at random
 STAY = 0.7  # probability that a choice keeps its default
 
 
 def enqueue_prior(study: optuna.Study, space: Space, seed: int) -> bool:
-    """Perhaps enqueue a prior trial; to be called before each `ask` when nothing waits.
+    """Perhaps enqueue a trial; to be called before each `ask` when nothing waits.
 
     The draw depends on `seed` and the number of trials so far, nothing else is remembered.
     """
-    params = propose(study, space, seed)
-    if params is None:
+    trials = len(ledger.trials(study))
+    stream = random.Random(f"prior/{seed}/{trials}")
+    if ledger.repeats(study) >= PATIENCE:
+        ledger.enqueue(study, space, at_random(space, stream), "search")
+        return True
+    if stream.random() >= probability(trials, len(space.families)):
         return False
+    params = near_default(space, _draw_family(study, space, stream), stream)
     ledger.enqueue(study, space, params, "prior")
     return True
 
 
-def propose(study: optuna.Study, space: Space, seed: int) -> dict[str, Any] | None:
-    """Parameters of a prior trial, or None where the sampler should propose."""
-    trials = ledger.trials(study)
-    stream = random.Random(f"prior/{seed}/{len(trials)}")
-    if stream.random() >= probability(len(trials), len(space.families)):
-        return None
-    return near_default(space, _draw_family(study, space, stream), stream)
+def at_random(space: Space, stream: random.Random) -> dict[str, Any]:
+    """Parameters drawn uniformly, on the log scale where drawn so; each family equally likely."""
+    params: dict[str, Any] = {STRATEGY: stream.choice(space.families)}
+    for knob in space.knobs(params[STRATEGY]):
+        if knob.active(params):
+            params[knob.name] = _anywhere(knob, stream)
+    return params
+
+
+def _anywhere(knob: Knob, stream: random.Random) -> Any:
+    if knob.kind == "choice":
+        return stream.choice(knob.choices)
+    low, high = knob.bounds
+    if knob.kind == "integers":
+        return stream.randint(int(low), int(high))
+    if knob.log:
+        return min(max(math.exp(stream.uniform(math.log(low), math.log(high))), low), high)
+    return stream.uniform(low, high)
 
 
 def probability(trials: int, defaults: int) -> float:

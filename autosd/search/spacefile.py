@@ -18,7 +18,7 @@ given; `when: {teacher: ema}` makes a knob exist only then; a bound may be `stag
 A composed family has the ranges of its members' files; `knobs: {drg.alpha: 0.2}` changes them by
 their whole name, or by the shared one. Its choices are the parameters `compose_mixed.input` and
 `compose_mixed.target`, the first of each is the default; a member's knobs exist only in trials
-that drew it.
+that drew it. `cross_entropy` takes part in every space, named or not.
 """
 
 import itertools
@@ -54,7 +54,7 @@ def read_parts(
     raws, entries = outlines.blocks()
     fixed, training = ranges.knobs(raws)
     families = []
-    for name, value in entries.items():
+    for name, value in _with_baseline(entries, words).items():
         outline = outlines.family(name, value)
         if outline is not None:
             _take_overrides(outline, overrides, words)
@@ -65,6 +65,13 @@ def read_parts(
     if faults:
         raise AutosdError("\n".join(dict.fromkeys(faults)))
     return tuple(families), training, fixed
+
+
+def _with_baseline(entries: Mapping[str, Any], words: Vocabulary) -> Mapping[str, Any]:
+    """Plain training takes part in every space: without it a result says nothing."""
+    if "cross_entropy" in entries or "cross_entropy" not in words.declarations:
+        return entries
+    return {"cross_entropy": None, **entries}
 
 
 def _family(outline: Outline, ranges: RangeReader, training: Sequence[Knob]) -> Family:
