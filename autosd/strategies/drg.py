@@ -131,10 +131,23 @@ class Drg(Strategy):
             return {}
         with same_precision(activations):
             guide = self.head(activations.taps[self.knobs.tap - 1])
-        terms = {}
-        if self.knobs.aux_ce > 0:
-            terms["drg/head"] = self.knobs.aux_ce * targets.cross_entropy(guide).mean()
-        if self.knobs.alpha > 0:
-            guidance = kd(guide, activations.logits, self.knobs.temperature)
-            terms["drg/guidance"] = self.knobs.alpha * guidance
-        return terms
+        return guidance_terms(guide, activations.logits, targets, self.knobs)
+
+
+def guidance_terms(
+    guide: Tensor, logits: Tensor, targets: Targets, knobs: Drg.Knobs
+) -> dict[str, Tensor]:
+    """The head's cross-entropy, and the KL of the classifier from the head, a constant.
+
+    Args:
+        guide: logits `[B, K]` of the head.
+        logits: logits `[B, K]` of the student.
+        targets: what both learn from.
+        knobs: weights and temperature; a weight of zero leaves its term out.
+    """
+    terms = {}
+    if knobs.aux_ce > 0:
+        terms["drg/head"] = knobs.aux_ce * targets.cross_entropy(guide).mean()
+    if knobs.alpha > 0:
+        terms["drg/guidance"] = knobs.alpha * kd(guide, logits, knobs.temperature)
+    return terms

@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType, ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -217,5 +217,5 @@ def strategy_in(module: ModuleType) -> type[Strategy] | None:
     for candidate in vars(module).values():
         own = inspect.isclass(candidate) and candidate.__module__ == module.__name__
         if own and issubclass(candidate, Strategy) and "reference" in vars(candidate):
-            return candidate
+            return cast("type[Strategy]", candidate)
     return None

@@ -1,0 +1,77 @@
+"""TF-KD: knowledge distillation from a hand-made teacher.
+
+Yuan, Tay, Li, Wang and Feng, "Revisiting Knowledge Distillation via Label Smoothing
+Regularization", CVPR 2020. The regularising variant, TF-KD_reg; the one with a trained copy as
+teacher needs two trainings and is not here.
+
+The teacher is right with probability `correct`; as in the authors' code, the softmax at the
+softening temperature is taken of these probabilities, not of their logarithms, so that from
+about 5 on the teacher is nearly uniform and the method is label smoothing.
+
+Departures: the KL is summed over classes and averaged over the batch, without the per-model
+multiplier of the authors' code (their ResNet-18 setting on CIFAR-100 is exactly this; two others
+shrink the whole loss 17-fold). It is written as a target, which differs from their loss by a
+constant: `(1 - kd_weight) * one_hot + kd_weight * teacher`.
+"""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from autosd.data.batches import Batch
+from autosd.models.student import Student
+from autosd.strategies.strategy import RunSpec, Slot, Strategy, Targets
+from autosd.streams import Clock
+
+
+def virtual_teacher(classes: int, softening: float, correct: float) -> Tensor:
+    """The teacher's probabilities for each true class `[K, K]`, rows summing to 1."""
+    wrong = (1.0 - correct) / max(classes - 1, 1)
+    beliefs = torch.full((classes, classes), wrong).fill_diagonal_(correct)
+    return torch.softmax(beliefs / softening, dim=1)
+
+
+def virtual_targets(rows: Tensor, teacher: Tensor, kd_weight: float) -> Tensor:
+    """Target rows `[B, K]`, with the share `kd_weight` of the teacher's rows `[B, K]`."""
+    return (1.0 - kd_weight) * rows + kd_weight * teacher
+
+
+class TfKd(Strategy):
+    """No modules; the teacher is a constant table."""
+
+    reference: ClassVar[str] = (
+        "Yuan et al., Revisiting Knowledge Distillation via Label Smoothing Regularization, "
+        "CVPR 2020"
+    )
+    slots: ClassVar[frozenset[Slot]] = frozenset({Slot.TARGET})
+
+    class Knobs(Strategy.Knobs):
+        kd_weight: float = Field(0.1, ge=0, le=1, description="the teacher's share of the target")
+        softening: float = Field(
+            20.0, gt=0, description="temperature of the teacher; below 1 it is nearly certain"
+        )
+        correct: float = Field(
+            0.99, gt=0, le=1, description="the teacher's belief in the true class, unsoftened"
+        )
+
+    knobs: Knobs
+    teacher: Tensor
+
+    def __init__(self, knobs: Knobs, student: Student, run: RunSpec) -> None:
+        super().__init__(knobs, student, run)
+        self.classes = run.classes
+        teacher = virtual_teacher(run.classes, knobs.softening, knobs.correct).to(run.device)
+        self.register_buffer("teacher", teacher, persistent=False)
+
+    @classmethod
+    def neutral(cls) -> Strategy.Knobs:
+        return cls.Knobs(kd_weight=0)
+
+    def targets(self, targets: Targets, batch: Batch, clock: Clock) -> Targets:
+        if self.knobs.kd_weight == 0:
+            return targets
+        teacher = self.teacher[targets.labels]
+        rows = targets.dense(self.classes)
+        return targets.softened(virtual_targets(rows, teacher, self.knobs.kd_weight))
