@@ -1,8 +1,8 @@
 """The student: a plain classifier that also shows its stages."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -55,9 +55,15 @@ class StudentSpec:
 
 
 class Student(nn.Module):
-    """Base of all students. Calling it gives logits `[B, classes]`."""
+    """Base of all students. Calling it gives logits `[B, classes]`.
+
+    A student that `autosd.load` gives also has `class_names` and `preprocess`, which makes one
+    normalised image `[C, H, W]` of a PIL image or a uint8 array.
+    """
 
     spec: StudentSpec
+    class_names: tuple[str, ...]
+    preprocess: Callable[[Any], Tensor]
 
     def activations(self, images: Tensor) -> Activations:
         """Logits, taps and embedding of one pass over `[B, C, H, W]`."""
