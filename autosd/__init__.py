@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from autosd.data.loading import load_data
     from autosd.errors import AutosdError, TrialDiverged
     from autosd.recipe import Recipe, StudyDefinition
+    from autosd.results.train import train
+    from autosd.search.study import StudyFolder as Study
     from autosd.strategies.strategy import Strategy
     from autosd.training.export import load_student as load
     from autosd.training.trainer import Trainer
@@ -20,22 +22,26 @@ __all__ = [
     "AutosdError",
     "Recipe",
     "Strategy",
+    "Study",
     "StudyDefinition",
     "Trainer",
     "TrialDiverged",
     "load",
     "load_data",
+    "train",
 ]
 
 _HOMES = {
     "AutosdError": "autosd.errors:AutosdError",
     "Recipe": "autosd.recipe:Recipe",
     "Strategy": "autosd.strategies.strategy:Strategy",
+    "Study": "autosd.search.study:StudyFolder",
     "StudyDefinition": "autosd.recipe:StudyDefinition",
     "Trainer": "autosd.training.trainer:Trainer",
     "TrialDiverged": "autosd.errors:TrialDiverged",
     "load": "autosd.training.export:load_student",
     "load_data": "autosd.data.loading:load_data",
+    "train": "autosd.results.train:train",
 }
 
 
@@ -45,10 +51,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'autosd' has no attribute '{name}'")
     module, attribute = _HOMES[name].split(":")
-    value = getattr(import_module(module), attribute)
-    globals()[name] = value
-    return value
+    return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return sorted({*globals(), *__all__, "__version__"})

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +33,7 @@ class _Mean(Average):
 
     def __init__(self, student: Student) -> None:
         super().__init__()
-        self.mean = cast(Student, copy.deepcopy(student).requires_grad_(False).eval())
+        self.mean = copy.deepcopy(student).requires_grad_(False).eval()
         self._live, self._live_counts = _tensors(student)
         self._ours, self._our_counts = _tensors(self.mean)
 
@@ -80,7 +79,9 @@ class Swa(_Mean):
     def __init__(self, student: Student) -> None:
         super().__init__(student)
         self.count: Tensor
-        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        device = self._ours[0].device
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64, device=device))
+        self._generators = [device] if device.type == "cuda" else []
 
     def end_epoch(self, epoch: int, epochs: int, images: Images) -> None:
         if epoch < epochs - max(1, epochs // 4):
@@ -88,7 +89,7 @@ class Swa(_Mean):
         self.count += 1
         self._follow(1 / int(self.count))
         self._copy_counts()
-        with torch.random.fork_rng(), torch.no_grad():
+        with torch.random.fork_rng(devices=self._generators), torch.no_grad():
             update_bn(_of_several_rows(images), self.mean)
 
     def result(self, student: Student) -> Student:

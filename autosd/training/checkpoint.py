@@ -1,5 +1,11 @@
-"""The state of a training run in one file: whole or absent, read without running code of it."""
+"""The state of a training run in one file: whole or absent, read without running code of it.
 
+The file is what `torch.save` writes, followed by its SHA-256: a damaged file is noticed before
+any of it is interpreted (the archive itself does not check its tensors).
+"""
+
+import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +19,8 @@ FORMAT = "autosd checkpoint 1"
 IDENTITY = ("recipe", "data", "train_on")
 """What must be equal for a run to go on."""
 
+_DIGEST = hashlib.sha256().digest_size
+
 
 class CheckpointUnreadable(AutosdError):
     """A file that should hold a training state does not, or holds that of another run."""
@@ -20,8 +28,11 @@ class CheckpointUnreadable(AutosdError):
 
 def save_checkpoint(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Write `state` (tensors and plain values) atomically, marked with the run it belongs to."""
-    content = {"format": FORMAT, "identity": dict(identity), **state}
-    write_atomically(path, lambda file: torch.save(content, file))
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "identity": dict(identity), **state}, buffer)
+    content = buffer.getbuffer()
+    digest = hashlib.sha256(content).digest()
+    write_atomically(path, lambda file: (file.write(content), file.write(digest)))
 
 
 def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,8 +64,12 @@ def unreadable(path: Path, why: str) -> CheckpointUnreadable:
 def _read(path: Path) -> Any:
     """The unpickled content; only tensors and plain values are ever built."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+        archive, digest = content[:-_DIGEST], content[-_DIGEST:]
+        if hashlib.sha256(archive).digest() != digest:
+            raise ValueError("the checksum differs")
+        return torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     except Exception as error:
-        # A damaged archive fails in many ways: zip, pickle, key, value and attribute errors.
+        # A foreign archive fails in many ways: zip, pickle, key, value and attribute errors.
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise unreadable(path, f"it is damaged or foreign ({reason[0][:120]})") from error

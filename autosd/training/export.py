@@ -105,7 +105,7 @@ def load_student(folder: str | Path, *, trust_code: bool = False) -> Student:
     load_weights(student, _read_weights(folder, description.sha256), folder / WEIGHTS)
     student.class_names = description.class_names
     student.preprocess = Preprocess(description.image_shape, description.mean, description.std)
-    return student.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+    return student.to(memory_format=torch.channels_last).eval()
 
 
 def initialise_from(student: Student, folder: str | Path) -> None:

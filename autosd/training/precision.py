@@ -14,7 +14,7 @@ _BF16_FLAGS = ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16")
 def native_bf16(device: torch.device) -> bool:
     """Whether `device` multiplies bfloat16 in hardware (an emulation would be slower)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return any(bool(capabilities.get(flag, False)) for flag in _BF16_FLAGS)
 

@@ -1,30 +1,33 @@
 """From a picture to what a student takes."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from autosd.data.augment import Normalise
 from autosd.data.sources.arrays import resized
 from autosd.data.sources.pictures import as_rgb
 from autosd.errors import AutosdError
 
 
-@dataclass(frozen=True)
 class Preprocess:
     """Makes one normalised image of a picture, as the data layer did for training.
 
-    Attributes:
+    Args:
         image_shape: `(C, H, W)` of the student.
         mean, std: per channel, on a scale of 0 to 1.
     """
 
-    image_shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        self.image_shape = image_shape
+        self._normalise = Normalise(mean, std, image_shape[1:], torch.device("cpu"))
 
     def __call__(self, image: Image.Image | npt.NDArray[np.uint8]) -> Tensor:
         """A float32 tensor `[C, H, W]` of a PIL image or a uint8 array `[H, W]` or `[H, W, C]`.
@@ -36,9 +39,7 @@ class Preprocess:
             AutosdError: an array of another type or number of channels.
         """
         pixels = self._picture(image) if isinstance(image, Image.Image) else self._array(image)
-        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
-        scaled = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
-        return (scaled - mean[:, None, None]) / std[:, None, None]
+        return self._normalise(torch.from_numpy(pixels.copy())[None])[0]
 
     def _picture(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         channels, height, width = self.image_shape

@@ -86,7 +86,5 @@ class Tally:
     def _require_finite(self, terms: dict[str, float]) -> None:
         if all(math.isfinite(value) for value in terms.values()):
             return
-        finite = [
-            all(math.isfinite(float(term)) for term in step.values()) for step in self._terms
-        ]
+        finite = [all(math.isfinite(float(term)) for term in step.values()) for step in self._terms]
         raise TrialDiverged(self.epoch + 1, finite.index(False), terms)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from autosd.data.batches import Batch
 from autosd.data.dataset import Data, Dataset
 from autosd.data.loader import Loader
-from autosd.errors import AutosdError, TrialDiverged
+from autosd.errors import TrialDiverged
 from autosd.models.build import build_student
 from autosd.models.student import Activations, Student
 from autosd.recipe import Recipe
@@ -70,6 +70,7 @@ class Trainer:
         torch.set_num_threads(threads)
         self.recipe, self.data, self.checkpoint = recipe, data, checkpoint
         self.evaluate_on, self.device, self.threads = evaluate_on, torch.device(device), threads
+        self._generators = [self.device] if self.device.type == "cuda" else []
         self.precision = resolve(recipe.precision, self.device)
         self.history: list[dict[str, Any]] = []
         self._diverged: TrialDiverged | None = None
@@ -77,7 +78,14 @@ class Trainer:
         dataset = data.part(*train_on)
         resuming = checkpoint is not None and checkpoint.exists()
         self._build_student(fresh=not resuming)
-        self._loader = self._load(dataset)
+        self._loader = Loader(
+            dataset,
+            data,
+            batch_size=recipe.batch_size,
+            augment=recipe.augment,
+            device=self.device,
+            drop_single=self.student.spec.batch_norm,
+        )
         self._build_strategies(dataset)
         self._build_optimisation()
         self._identity = {
@@ -119,7 +127,7 @@ class Trainer:
         """Scores of `result` on the joined parts; asked again, they are not computed again."""
         key = "+".join(parts)
         if key not in self._evaluations:
-            loader = self._load(self.data.part(*parts))
+            loader = Loader(self.data.part(*parts), self.data, device=self.device)
             self._evaluations[key] = evaluate(self.result, loader.plain())
         return self._evaluations[key]
 
@@ -155,16 +163,6 @@ class Trainer:
             initialise_from(student, recipe.init)
         self.student = _placed(student, self.device).train()
 
-    def _load(self, dataset: Dataset) -> Loader:
-        return Loader(
-            dataset,
-            self.data,
-            batch_size=self.recipe.batch_size,
-            augment=self.data.augmentation(self.recipe.augment),
-            device=self.device,
-            drop_single=self.student.spec.batch_norm,
-        )
-
     def _build_strategies(self, dataset: Dataset) -> None:
         recipe, spec = self.recipe, self.student.spec
         labels = torch.from_numpy(dataset.labels).to(self.device)
@@ -185,8 +183,6 @@ class Trainer:
 
     def _build_optimisation(self) -> None:
         recipe, steps = self.recipe, self._loader.steps_per_epoch
-        if steps == 0:
-            raise AutosdError(f"{self.data.name}: too few images for a single training step")
         self._optimizer = make_optimizer(recipe.optimizer, (self.student, self.strategies))
         self._schedule = Schedule(recipe.schedule, recipe.optimizer.lr, steps, recipe.epochs)
         self._average = make_average(recipe.average, self.student)
@@ -223,7 +219,7 @@ class Trainer:
     def _train(self, epoch: int, tally: Tally) -> None:
         """All steps of an epoch; what the network draws itself (dropout) follows from the epoch."""
         clock = self._clock.at(epoch, 0)
-        with torch.random.fork_rng(device_type=self.device.type):
+        with torch.random.fork_rng(devices=self._generators):
             torch.manual_seed(seed_for(self.recipe.seed, epoch, "network"))
             for strategy in self._hooks:
                 strategy.start_epoch(self.student, clock)

@@ -1,0 +1,257 @@
+"""Trainer speed, as ratios measured in one run: `python tests/benchmarks/throughput.py`.
+
+Our trainer against the loop a user would write (a torch data set of PIL images, torchvision
+transforms v2 for each image, a data loader without workers, float32, SGD, `.item()` in each
+step): same network, batch and augmentation, one thread, epochs interleaved, medians over rounds
+of process CPU time, which other load on the machine disturbs least. The ratio is printed last.
+
+    --model resnet8 resnet20 resnet18   networks at 32x32x3
+    --strategy all                      cost of each strategy against cross-entropy instead,
+                                        beside the cost it declares
+
+Pixels are real: scikit-learn's digits enlarged, or the images of `--data FILE.npz`.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchvision.transforms import v2
+
+from autosd.data.dataset import Data
+from autosd.data.loader import Loader
+from autosd.data.loading import load_data
+from autosd.models.build import build_student
+from autosd.recipe import ModelSpec, Recipe
+from autosd.strategies.strategy import discover
+from autosd.streams import Clock
+from autosd.training.trainer import Trainer
+
+SIDE = 32
+CLASSES = 10
+Epoch = Callable[[], object]
+
+
+def main() -> None:
+    """Measure what the command line asks for and print it."""
+    options = parse_options()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        for model in options.model:
+            steps = steps_for(model, options.batch_size, options.seconds)
+            path = pixels(options.data, steps * options.batch_size, Path(folder) / f"{model}.npz")
+            recipe = base_recipe(model, options, path)
+            data = load_data(recipe.data, cache=Path(folder))
+            if options.strategy:
+                compare_strategies(recipe, data, options.strategy, options.rounds)
+            else:
+                compare_loops(recipe, data, options.rounds)
+
+
+def parse_options() -> argparse.Namespace:
+    """The options of the module docstring, with their defaults."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", nargs="+", default=["resnet8"])
+    parser.add_argument("--strategy", nargs="+", default=[], help="names, or all")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--seconds", type=float, default=1.5, help="about, of one fast epoch")
+    parser.add_argument("--precision", default="auto", help="with --strategy: auto, fp32, bf16")
+    parser.add_argument("--data", type=Path, help="npz file with train_images and train_labels")
+    return parser.parse_args()
+
+
+def steps_for(model: str, batch_size: int, seconds: float) -> int:
+    """Steps of a float32 epoch of about `seconds`, from the time of one step without data."""
+    student = build_student(ModelSpec(name=model), CLASSES, (3, SIDE, SIDE), seed=0)
+    images = torch.rand(batch_size, 3, SIDE, SIDE)
+    durations = []
+    for _ in range(2):
+        begin = time.process_time()
+        student(images).sum().backward()
+        durations.append(time.process_time() - begin)
+    return max(3, round(seconds / min(durations)))
+
+
+def pixels(source: Path | None, count: int, path: Path) -> Path:
+    """An npz file of `count` training images and a few more to validate on."""
+    if source:
+        with np.load(source) as arrays:
+            images, labels = arrays["train_images"], arrays["train_labels"].reshape(-1)
+        keep = labels < CLASSES
+        images, labels = images[keep], labels[keep]
+    else:
+        images, labels = enlarged_digits()
+    rows = np.arange(count + 20 * CLASSES) % len(images)
+    np.savez(path, train_images=images[rows], train_labels=labels[rows])
+    return path
+
+
+def enlarged_digits() -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's digits as uint8 `[N, 32, 32, 3]`."""
+    digits = load_digits()
+    grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    large = [np.asarray(Image.fromarray(image).resize((SIDE, SIDE))) for image in grey]
+    return np.repeat(np.stack(large)[..., None], 3, axis=3), digits.target
+
+
+def base_recipe(model: str, options: argparse.Namespace, path: Path) -> Recipe:
+    """Plain training with crop and flip at a constant rate."""
+    split = {"val": 10 * CLASSES, "select": 10 * CLASSES}
+    return Recipe.parse(
+        {
+            "data": {"name": f"npz:{path}", "split": split},
+            "model": model,
+            "epochs": 1000,
+            "batch_size": options.batch_size,
+            "optimizer": {"lr": 0.01},
+            "schedule": "constant",
+            "augment": {"crop": 4, "flip": True},
+            "precision": options.precision,
+        }
+    )
+
+
+class Pictures(TorchDataset[tuple[Tensor, int]]):
+    """What a tutorial would write: PIL images, transformed one by one."""
+
+    def __init__(self, data: Data) -> None:
+        part = data.part("train")
+        self.pictures = [Image.fromarray(part.images[row]) for row in part.rows]
+        self.labels = part.labels.tolist()
+        self.transform = v2.Compose(
+            [
+                v2.RandomCrop(SIDE, padding=4),
+                v2.RandomHorizontalFlip(),
+                v2.ToImage(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(data.mean, data.std),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(self.pictures[index]), self.labels[index]
+
+
+def plain_loop(recipe: Recipe, data: Data) -> Epoch:
+    """An epoch of the loop a user would write, around the same network."""
+    student = build_student(recipe.model, CLASSES, data.image_shape, seed=0).train()
+    loader = DataLoader(Pictures(data), recipe.batch_size, shuffle=True, num_workers=0)
+    optimizer = torch.optim.SGD(
+        student.parameters(), recipe.optimizer.lr, momentum=0.9, nesterov=True, weight_decay=5e-4
+    )
+
+    def epoch() -> float:
+        total = 0.0
+        for images, labels in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(student(images), labels)
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        return total
+
+    return epoch
+
+
+def our_loop(recipe: Recipe, data: Data, **changes: object) -> Epoch:
+    """An epoch of the trainer, without evaluation."""
+    trainer = trainer_of(recipe, data, **changes)
+    reports = trainer.epochs()
+    return lambda: next(reports)
+
+
+def trainer_of(recipe: Recipe, data: Data, **changes: object) -> Trainer:
+    """A trainer of the recipe with some keys changed."""
+    changed = Recipe.parse({**recipe.mapping(), **changes})
+    return Trainer(changed, data, evaluate_on=())
+
+
+def data_path(recipe: Recipe, data: Data) -> Epoch:
+    """An epoch of the loader alone."""
+    loader = Loader(
+        data.part("train"),
+        data,
+        batch_size=recipe.batch_size,
+        augment=data.augmentation(recipe.augment),
+        device=torch.device("cpu"),
+        drop_single=True,
+    )
+    clock = Clock(0, 1, loader.steps_per_epoch)
+    return lambda: [batch.fresh for batch in loader.epoch(clock)]
+
+
+def compare_loops(recipe: Recipe, data: Data, rounds: int) -> None:
+    """Print images per second of each loop and the ratios to the plain one."""
+    loops = {
+        "plain": plain_loop(recipe, data),
+        "fp32": our_loop(recipe, data, precision="fp32"),
+        "bf16": our_loop(recipe, data, precision="bf16"),
+        "data": data_path(recipe, data),
+    }
+    times = interleaved(loops, rounds)
+    images = data.counts["train"]
+    print(f"{recipe.model.name}, batch {recipe.batch_size}, {images} images, {rounds} rounds")
+    for name in ("plain", "fp32", "bf16"):
+        print(f"  {name:6s} {images / statistics.median(times[name]):9.0f} images/s")
+    print(f"  data path: {100 * ratio(times, 'data', 'bf16')[1]:.2f} % of a bf16 step")
+    for name in ("fp32", "bf16"):
+        low, middle, high = ratio(times, "plain", name)
+        print(f"  ratio {name} / plain  {middle:.2f}  [{low:.2f} to {high:.2f}]")
+
+
+def compare_strategies(recipe: Recipe, data: Data, names: list[str], rounds: int) -> None:
+    """Print what a step of each strategy costs, cross-entropy's as 1, beside what it declares."""
+    chosen = sorted(discover()) if names == ["all"] else names
+    print(f"{recipe.model.name}, batch {recipe.batch_size}: cost of a step, cross-entropy = 1")
+    print(f"  {'strategy':20s} measured  [quartiles]       declared  measured / declared")
+    base = our_loop(recipe, data, strategies=["cross_entropy"])
+    for name in chosen:
+        trainer = trainer_of(recipe, data, strategies=[name])
+        reports = trainer.epochs()
+        times = interleaved({"base": base, name: lambda it=reports: next(it)}, rounds)
+        low, middle, high = ratio(times, name, "base")
+        declared = trainer.strategies[name].cost().step
+        quartiles = f"[{low:.2f} to {high:.2f}]"
+        print(
+            f"  {name:20s} {middle:8.2f}  {quartiles:16s}  {declared:8.2f}  "
+            f"{middle / declared:8.2f}",
+            flush=True,
+        )
+
+
+def interleaved(loops: dict[str, Epoch], rounds: int) -> dict[str, list[float]]:
+    """Process CPU seconds of an epoch of each loop, taken in turns; one turn warms up."""
+    times: dict[str, list[float]] = {name: [] for name in loops}
+    for turn in range(rounds + 1):
+        for name, epoch in loops.items():
+            begin = time.process_time()
+            epoch()
+            if turn:
+                times[name].append(time.process_time() - begin)
+    return times
+
+
+def ratio(times: dict[str, list[float]], over: str, under: str) -> tuple[float, float, float]:
+    """Quartiles of the ratio of two loops, each pair measured in the same round."""
+    pairs = [a / b for a, b in zip(times[over], times[under], strict=True)]
+    low, middle, high = statistics.quantiles(pairs, n=4, method="inclusive")
+    return low, middle, high
+
+
+if __name__ == "__main__":
+    main()
