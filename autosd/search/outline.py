@@ -130,7 +130,7 @@ class OutlineReader:
         """A name's entry in `NAME.yaml`, beside this file or shipped, and which file that is."""
         for folder in (self.path.parent, resources.shipped("search_spaces")):
             file = folder / f"{name}.yaml"
-            if not file.is_file() or file.resolve() == self.path.resolve():
+            if not file.is_file():
                 continue
             try:
                 values = yamlfile.read(file)

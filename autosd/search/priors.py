@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
 
 from autosd.search import ledger
 from autosd.search.knobs import STRATEGY, Knob
@@ -28,10 +29,12 @@ STAY = 0.7  # probability that a choice keeps its default
 
 
 def enqueue_prior(study: optuna.Study, space: Space, seed: int) -> bool:
-    """Perhaps enqueue a trial; to be called before each `ask` when nothing waits.
+    """Perhaps enqueue a trial, unless one waits; to be called before each `ask`.
 
     The draw depends on `seed` and the number of trials so far, nothing else is remembered.
     """
+    if ledger.trials(study, TrialState.WAITING):
+        return False
     trials = len(ledger.trials(study))
     stream = random.Random(f"prior/{seed}/{trials}")
     if ledger.repeats(study) >= PATIENCE:
@@ -117,7 +120,7 @@ def _best_values(study: optuna.Study) -> Mapping[str, float]:
     """The best value of each family's complete trials, larger better."""
     sign = -1.0 if study.direction is StudyDirection.MINIMIZE else 1.0
     best: dict[str, float] = {}
-    for trial in ledger.trials(study, optuna.trial.TrialState.COMPLETE):
+    for trial in ledger.trials(study, TrialState.COMPLETE):
         if trial.value is not None:
             family = trial.params[STRATEGY]
             best[family] = max(best.get(family, -math.inf), sign * trial.value)
