@@ -11,13 +11,14 @@ import json
 import os
 import secrets
 import socket
+import sqlite3
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 from urllib.parse import quote
 
 import optuna
@@ -32,6 +33,7 @@ DRIVERS = {
     "mysql": ("mysql+pymysql", "pymysql", "pymysql"),
     "mariadb": ("mariadb+pymysql", "pymysql", "pymysql"),
 }
+DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 SECRETS = ("password", "passwd", "sslpassword")
 
 
@@ -72,8 +74,8 @@ def shown(url: str) -> str:
     """A URL as it may be shown: without its password."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        return url.split("://")[0] + "://..."
+    except (ArgumentError, ValueError):
+        return url.partition("://")[0] + "://..."
     hidden = {name: "***" for name in parsed.query if name in SECRETS}
     return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
 
@@ -96,7 +98,7 @@ def open_storage(url: str, *, read_only: bool = False) -> optuna.storages.RDBSto
         raise AutosdError(f"{path}: no such database; is the study folder complete?")
     try:
         return _read_sqlite(path) if read_only else _write_sqlite(path)
-    except (SQLAlchemyError, RuntimeError, AssertionError) as error:
+    except (*DATABASE_ERRORS, RuntimeError, AssertionError) as error:
         raise broken(path, error) from None
 
 
@@ -105,7 +107,7 @@ def readable(url: str) -> Iterator[None]:
     """Turn what a broken database raises inside the block into one clear message."""
     try:
         yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ValueError) as error:
+    except (*DATABASE_ERRORS, ValueError) as error:
         path = sqlite_path(url)
         if path is None:
             raise AutosdError(f"storage {shown(url)}: {_reason(error)}") from None
@@ -131,8 +133,7 @@ def storage_of(study: optuna.Study) -> optuna.storages.RDBStorage:
 
 def without_password(url: str) -> str:
     """A URL as it may be written to a file; the driver then looks for a password by itself."""
-    parsed = make_url(url)
-    bare = parsed.set(password=None).difference_update_query(SECRETS)
+    bare = make_url(url)._replace(password=None).difference_update_query(SECRETS)
     return bare.render_as_string(hide_password=False)
 
 
@@ -160,8 +161,7 @@ def sqlite_path(url: str) -> Path | None:
 
 def close(storage: optuna.storages.RDBStorage) -> None:
     """Fold the write-ahead log into the database, so that a copied folder is whole, and close."""
-    path = sqlite_path(storage.url)
-    if path is not None and "mode=ro" not in storage.url:
+    if storage.engine.dialect.name == "sqlite":
         with contextlib.suppress(SQLAlchemyError), storage.engine.connect() as connection:
             connection.execute(sqlalchemy.text("PRAGMA wal_checkpoint(TRUNCATE)"))
     storage.scoped_session.remove()
@@ -170,36 +170,46 @@ def close(storage: optuna.storages.RDBStorage) -> None:
 
 def _write_sqlite(path: Path) -> optuna.storages.RDBStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.RDBStorage(
-        _sqlite_url(path), engine_kwargs={"connect_args": {"timeout": 60}}
-    )
+
+    def connect() -> sqlite3.Connection:
+        connection = _connect(path, "rwc")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    storage = _sqlite(connect)
     with storage.engine.connect() as connection:
         connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
-
-    def relax(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    sqlalchemy.event.listen(storage.engine, "connect", relax)
-    storage.engine.dispose()
     return storage
 
 
 def _read_sqlite(path: Path) -> optuna.storages.RDBStorage:
-    """A connection that cannot write; `immutable` where the folder itself is read-only."""
-    mode = "mode=ro" if os.access(path.parent, os.W_OK) else "mode=ro&immutable=1"
+    """Connections that cannot write; `immutable` where not even the folder can be written."""
+    mode = "ro" if os.access(path.parent, os.W_OK) else "ro&immutable=1"
+    return _sqlite(lambda: _connect(path, mode), skip_table_creation=True)
+
+
+def _sqlite(
+    connect: Callable[[], sqlite3.Connection], *, skip_table_creation: bool = False
+) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(
-        f"{_sqlite_url(path)}&{mode}",
-        engine_kwargs={"connect_args": {"timeout": 60}},
-        skip_table_creation=True,
+        "sqlite:///study.db",
+        engine_kwargs={"creator": connect},
+        skip_table_creation=skip_table_creation,
     )
 
 
-def _sqlite_url(path: Path) -> str:
-    return f"sqlite:///file:{quote(str(path))}?uri=true"
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection by a quoted path, which may hold any character."""
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=60, check_same_thread=False
+    )
 
 
 def _server(url: str) -> URL:
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise AutosdError(f"storage: {shown(url)} is not a URL that can be read") from None
     name, _, driver = parsed.drivername.partition("+")
     return parsed if driver else parsed.set(drivername=DRIVERS[name][0])
 
@@ -212,7 +222,7 @@ def _open_server(url: str) -> optuna.storages.RDBStorage:
         return optuna.storages.RDBStorage(
             parsed.render_as_string(hide_password=False), engine_kwargs=engine
         )
-    except (SQLAlchemyError, ImportError) as error:
+    except (*DATABASE_ERRORS, ImportError) as error:
         reason = _reason(error)
         for secret in (parsed.password, *(parsed.query.get(name) for name in SECRETS)):
             reason = reason.replace(str(secret), "***") if secret else reason
