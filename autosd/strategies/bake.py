@@ -51,7 +51,7 @@ def ensembled(features: Tensor, probabilities: Tensor, propagation: float) -> Te
         return probabilities
     itself = torch.eye(len(features), dtype=probabilities.dtype, device=probabilities.device)
     system = itself - propagation * affinity(features).to(probabilities.dtype)
-    solution, _ = torch.linalg.solve_ex(system, (1.0 - propagation) * probabilities)
+    solution: Tensor = torch.linalg.solve_ex(system, (1.0 - propagation) * probabilities).result
     return solution.clamp(min=0.0)
 
 

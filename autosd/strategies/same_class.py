@@ -11,12 +11,11 @@ WIDE = 2**62
 class SameClass(nn.Module):
     """Where the images of each class are in the training part.
 
-    Buffers, none of them saved since the labels give them: `order` `[N]` the positions sorted by
-    class, `rank` `[N]` the place of an image within its class, `start` and `size` `[K]` of each
-    class in `order`.
+    Buffers, none of them saved since the labels give them, all `[N]`: `order`, the positions
+    sorted by class; and of each image its `rank` within its class, the `start` of its class in
+    `order` and the `size` of its class.
     """
 
-    labels: Tensor
     order: Tensor
     rank: Tensor
     start: Tensor
@@ -26,12 +25,11 @@ class SameClass(nn.Module):
         super().__init__()
         labels = run.labels.to(run.device)
         order = torch.argsort(labels, stable=True)
-        size = torch.bincount(labels, minlength=run.classes)
-        start = size.cumsum(0) - size
+        sizes = torch.bincount(labels, minlength=run.classes)
+        start, size = (sizes.cumsum(0) - sizes)[labels], sizes[labels]
         rank = torch.empty_like(order)
-        rank[order] = torch.arange(run.count, device=run.device) - start[labels[order]]
-        tables = {"labels": labels, "order": order, "rank": rank, "start": start, "size": size}
-        for name, table in tables.items():
+        rank[order] = torch.arange(run.count, device=run.device) - start[order]
+        for name, table in {"order": order, "rank": rank, "start": start, "size": size}.items():
             self.register_buffer(name, table, persistent=False)
 
     def draw(self, index: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -40,8 +38,7 @@ class SameClass(nn.Module):
         Uniform over the class without the image itself; without replacement where the class
         suffices, with replacement where it does not. A class of one gives the image itself.
         """
-        labels = self.labels[index]
-        size, start, rank = self.size[labels], self.start[labels], self.rank[index]
+        size, start, rank = self.size[index], self.start[index], self.rank[index]
         steps = _distinct(size - 1, count, generator)
         place = (rank[:, None] + steps + 1) % size[:, None]
         return self.order[start[:, None] + place]

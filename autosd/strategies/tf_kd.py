@@ -26,11 +26,11 @@ from autosd.strategies.strategy import RunSpec, Slot, Strategy, Targets
 from autosd.streams import Clock
 
 
-def virtual_teacher(classes: int, softening: float, correct: float) -> Tensor:
-    """The teacher's probabilities for each true class `[K, K]`, rows summing to 1."""
+def virtual_teacher(labels: Tensor, classes: int, softening: float, correct: float) -> Tensor:
+    """The teacher's probabilities for true classes `labels` `[B]`: `[B, K]`, rows summing to 1."""
     wrong = (1.0 - correct) / max(classes - 1, 1)
-    beliefs = torch.full((classes, classes), wrong).fill_diagonal_(correct)
-    return torch.softmax(beliefs / softening, dim=1)
+    beliefs = torch.full((len(labels), classes), wrong, device=labels.device)
+    return torch.softmax(beliefs.scatter_(1, labels[:, None], correct) / softening, dim=1)
 
 
 def virtual_targets(rows: Tensor, teacher: Tensor, kd_weight: float) -> Tensor:
@@ -39,7 +39,7 @@ def virtual_targets(rows: Tensor, teacher: Tensor, kd_weight: float) -> Tensor:
 
 
 class TfKd(Strategy):
-    """No modules; the teacher is a constant table."""
+    """No modules, no state: the teacher is a formula."""
 
     reference: ClassVar[str] = (
         "Yuan et al., Revisiting Knowledge Distillation via Label Smoothing Regularization, "
@@ -57,13 +57,10 @@ class TfKd(Strategy):
         )
 
     knobs: Knobs
-    teacher: Tensor
 
     def __init__(self, knobs: Knobs, student: Student, run: RunSpec) -> None:
         super().__init__(knobs, student, run)
         self.classes = run.classes
-        teacher = virtual_teacher(run.classes, knobs.softening, knobs.correct).to(run.device)
-        self.register_buffer("teacher", teacher, persistent=False)
 
     @classmethod
     def neutral(cls) -> Strategy.Knobs:
@@ -72,6 +69,7 @@ class TfKd(Strategy):
     def targets(self, targets: Targets, batch: Batch, clock: Clock) -> Targets:
         if self.knobs.kd_weight == 0:
             return targets
-        teacher = self.teacher[targets.labels]
+        knobs, labels = self.knobs, targets.labels
+        teacher = virtual_teacher(labels, self.classes, knobs.softening, knobs.correct)
         rows = targets.dense(self.classes)
-        return targets.softened(virtual_targets(rows, teacher, self.knobs.kd_weight))
+        return targets.softened(virtual_targets(rows, teacher, knobs.kd_weight))
