@@ -73,12 +73,12 @@ def erase(images: Tensor, probability: float, generator: torch.Generator) -> Ten
         generator: on the device of `images`.
 
     Returns:
-        New images in the layout of the old; `images` itself where `probability` is 0. A row for
+        New images in channels_last layout; `images` itself where `probability` is 0. A row for
         which no rectangle fitted in ten tries (about one in 10^13) keeps all its pixels.
     """
     if probability == 0:
         return images
-    batch, _, height, width = images.shape
+    batch, channels, height, width = images.shape
     chance = torch.rand(
         batch, 3 + 2 * TRIES, generator=generator, device=images.device, dtype=torch.float64
     )
@@ -87,10 +87,12 @@ def erase(images: Tensor, probability: float, generator: torch.Generator) -> Ten
     tall, wide, accepted = erasing_size(area, aspect, height, width)
     first = accepted.int().argmax(1, keepdim=True)
     erased = (chance[:, :1] < probability) & accepted.gather(1, first)
-    down = _span(chance[:, 1:2], tall.gather(1, first), height)
+    down = erased & _span(chance[:, 1:2], tall.gather(1, first), height)
     right = _span(chance[:, 2:3], wide.gather(1, first), width)
-    box = (erased & down)[:, None, :, None] & right[:, None, None, :]
-    return images.masked_fill(box, 0.0)
+    right = right.repeat_interleave(channels, dim=1)
+    keep = 1 - down.float()[:, :, None] * right.float()[:, None, :]
+    lines = images.permute(0, 2, 3, 1).reshape(keep.shape) * keep
+    return lines.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _span(chance: Tensor, length: Tensor, side: int) -> Tensor:

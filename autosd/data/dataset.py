@@ -14,7 +14,7 @@ Integers = npt.NDArray[np.int64]
 CHUNK_BYTES = 32_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Some rows of an array of images, in order.
 
@@ -32,7 +32,7 @@ class Dataset:
         return len(self.rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pool:
     """Images that were read, and which rows of the whole data set they are.
 
@@ -52,7 +52,7 @@ class Pool:
         return Dataset(self.images, self.labels[local], local)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Data:
     """A data set that was split.
 
@@ -122,7 +122,7 @@ def mean_and_std(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]
     """
     channels = dataset.images.shape[3]
     total, squares, count = np.zeros(channels), np.zeros(channels), 0
-    for chunk in _chunks(dataset):
+    for chunk in chunks(dataset):
         pixels = chunk.reshape(-1, channels)
         total += pixels.sum(0, dtype=np.uint64)
         squares += np.square(pixels, dtype=np.uint16).sum(0, dtype=np.uint64)
@@ -132,7 +132,8 @@ def mean_and_std(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple((mean / 255).tolist()), tuple((deviation / 255).tolist())
 
 
-def _chunks(dataset: Dataset) -> Iterator[Images]:
+def chunks(dataset: Dataset) -> Iterator[Images]:
+    """The images in order, some 32 MB at a time."""
     size = max(1, CHUNK_BYTES // int(np.prod(dataset.images.shape[1:])))
     for start in range(0, len(dataset), size):
         yield dataset.images[dataset.rows[start : start + size]]

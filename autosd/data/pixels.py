@@ -11,7 +11,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from autosd.data.dataset import Dataset
+from autosd.data.dataset import Dataset, chunks
 
 BATCHES_AHEAD = 2
 
@@ -31,8 +31,7 @@ class Resident:
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         on_host = device.type == "cpu"
-        images = dataset.images if on_host else dataset.images[dataset.rows]
-        self._images = torch.from_numpy(images).to(device)
+        self._images = torch.from_numpy(dataset.images) if on_host else _copied(dataset, device)
         self._rows = torch.from_numpy(dataset.rows) if on_host else None
         self._device = device
 
@@ -43,6 +42,17 @@ class Resident:
     def batches(self, order: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         for index in order.to(self._device).split(size):
             yield index, self.fetch(index)
+
+
+def _copied(dataset: Dataset, device: torch.device) -> Tensor:
+    """The images of the data set's rows on the device."""
+    shape = (len(dataset), *dataset.images.shape[1:])
+    images = torch.empty(shape, dtype=torch.uint8, device=device)
+    start = 0
+    for chunk in chunks(dataset):
+        images[start : start + len(chunk)] = torch.from_numpy(chunk)
+        start += len(chunk)
+    return images
 
 
 class Streamed:

@@ -11,16 +11,6 @@ from autosd.data.dataset import Images
 from autosd.errors import AutosdError
 
 MAX_DEFAULT_SIDE = 224
-FAULTS = (
-    OSError,
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    TypeError,
-)
 
 
 def decode(path: Path, size: int) -> Images:
@@ -38,7 +28,7 @@ def decode(path: Path, size: int) -> Images:
             upright = ImageOps.exif_transpose(picture)
             square = ImageOps.fit(as_rgb(upright), (size, size), Image.Resampling.BICUBIC)
             return np.asarray(square)
-    except FAULTS as error:
+    except Exception as error:  # decoders of damaged files raise almost anything
         raise AutosdError(unreadable(path, error)) from None
 
 
@@ -77,7 +67,7 @@ def _side(path: Path) -> int | str:
     try:
         with Image.open(path) as picture:
             return min(picture.size)
-    except FAULTS as error:
+    except Exception as error:  # decoders of damaged files raise almost anything
         return unreadable(path, error)
 
 

@@ -44,11 +44,12 @@ class Torchvision(Kind):
     names = tuple(CATALOGUE)
 
     def check(self, spec: DataSpec) -> None:
-        if spec.root is not None and Path(spec.root).expanduser().is_file():
-            raise AutosdError(f"data.root: {spec.root} is a file, not a folder")
+        if spec.root is not None and not Path(spec.root).expanduser().is_dir():
+            raise AutosdError(f"data.root: {spec.root}: no such folder")
 
     def open(self, spec: DataSpec, cache: Path, progress: Progress) -> Source:
         entry = CATALOGUE[spec.name]
+        self.check(spec)
         root = Path(spec.root).expanduser() if spec.root else cache / "data"
         opener = _Opener(spec.name, entry, root, progress)
         make = _arrays if entry.files is None else _pictures
@@ -70,17 +71,26 @@ class _Opener:
     def part(self, part: str) -> Any:
         """The dataset of torchvision for an official part."""
         arguments = self.entry.parts[part]
-        with contextlib.suppress(*FAULTS):
-            return self._make(arguments, download=False)
-        with locked(self.root / self.name):
-            self._progress(f"downloading {self.name}", 0, 1)
-            try:
-                with _network_timeout(NETWORK_TIMEOUT_SECONDS):
-                    dataset = self._make(arguments, download=True)
-            except FAULTS as error:
-                raise AutosdError(self._absent(error)) from None
-            self._progress(f"downloading {self.name}", 1, 1)
+        with self._unpacked_by_nobody_else():
+            with contextlib.suppress(*FAULTS):
+                return self._make(arguments, download=False)
+            return self._downloaded(arguments)
+
+    def _downloaded(self, arguments: Arguments) -> Any:
+        self._progress(f"downloading {self.name}", 0, 1)
+        try:
+            with _network_timeout(NETWORK_TIMEOUT_SECONDS):
+                dataset = self._make(arguments, download=True)
+        except FAULTS as error:
+            raise AutosdError(self._absent(error)) from None
+        self._progress(f"downloading {self.name}", 1, 1)
         return dataset
+
+    def _unpacked_by_nobody_else(self) -> contextlib.AbstractContextManager[None]:
+        """A lock, so that half an archive is never taken for the whole; none if read-only."""
+        if self.root.is_dir() and not os.access(self.root, os.W_OK):
+            return contextlib.nullcontext()
+        return locked(self.root / self.name)
 
     def _make(self, arguments: Arguments, download: bool) -> Any:
         from torchvision import datasets
