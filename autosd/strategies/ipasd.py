@@ -57,20 +57,21 @@ def feature_share(features: Tensor, predictions: Tensor, labels: Tensor) -> Tens
     Returns:
         A scalar, 0.5 where no row of either memory is right; the rest belongs to predictions.
     """
-    by_feature = (features.argmax(1) == labels).sum()
-    by_prediction = (predictions.argmax(1) == labels).sum()
+    by_feature = (features.argmax(1) == labels).sum(dtype=features.dtype)
+    by_prediction = (predictions.argmax(1) == labels).sum(dtype=features.dtype)
     right = by_feature + by_prediction
     return torch.where(right > 0, by_feature / right.clamp(min=1), 0.5)
 
 
 def blended(features: Tensor, predictions: Tensor, labels: Tensor, blend: Blend) -> Tensor:
     """The memories' part of the target, `[B, K]`."""
+    features, predictions = full(features), full(predictions)
     if blend == "prediction":
-        return full(predictions)
+        return predictions
     if blend == "feature":
-        return full(features)
+        return features
     share = feature_share(features, predictions, labels)
-    return share * full(features) + (1.0 - share) * full(predictions)
+    return share * features + (1.0 - share) * predictions
 
 
 class Ipasd(Strategy):
