@@ -3,7 +3,6 @@
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
@@ -36,11 +35,11 @@ def exit_code_of(interruption: KeyboardInterrupt) -> int:
 class Commands(TyperGroup):
     """The group of all commands; turns what went wrong into a message and an exit code."""
 
-    def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:
+    def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command and exit with its code."""
         extra["standalone_mode"] = False
         try:
-            code = super().main(args, **extra)
+            code = super().main(*args, **extra)
         except AutosdError as error:
             code = _say(str(error), error.exit_code)
         except typer.TyperException as error:

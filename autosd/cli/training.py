@@ -10,7 +10,7 @@ from rich.table import Table
 
 from autosd.cli import options
 from autosd.cli.console import emit, people, side
-from autosd.cli.words import duration, metric, percent, points
+from autosd.cli.words import duration, percent, points
 
 if TYPE_CHECKING:
     from autosd.results.retrain import Retrained
@@ -110,7 +110,13 @@ def retrain(
 
     with View(side()) as view:
         done = run(
-            study, directory, seeds=seeds, epochs=epochs, slots=slots, watch=view, inline=inline
+            study,
+            directory,
+            seeds=seeds,
+            epochs=epochs,
+            slots=slots,
+            watch=view,
+            engine="inline" if inline else "ray",
         )
     if as_json:
         emit(done.mapping())
@@ -124,7 +130,7 @@ def _show_retrained(done: "Retrained", console: Console) -> None:
     for column in heads:
         table.add_column(column, justify="left" if column in ("recipe", "verdict") else "right")
     for row in done.rows:
-        reference = row.recipe == "cross_entropy"
+        reference = row is done.rows[-1]
         low, high = row.difference.low, row.difference.high
         interval = "-" if low is None or reference else f"{points(low)} to {points(high)}"
         table.add_row(

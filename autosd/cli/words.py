@@ -1,6 +1,6 @@
 """Numbers as people read them: percent with no more digits than the data can carry."""
 
-from autosd.results.leaderboard import Score
+from autosd.results.outcome import Score
 
 FINE = 10_000
 

@@ -6,78 +6,14 @@ from typing import Any
 
 from autosd import resources, yamlfile
 
-REFERENCE_CLASSES = 10
-REFERENCE_SHAPE = (3, 32, 32)
-REFERENCE_MODEL = "resnet20"
 Entries = list[dict[str, Any]]
 
 
 def strategies() -> Entries:
-    """Every strategy: name, slots, reference, cost (on ResNet-20 at 32 pixels), knobs."""
-    from autosd.strategies.strategy import discover
+    """Every strategy: name, slots, reference, cost of its defaults, knobs."""
+    from autosd.strategies.listing import listing
 
-    return [
-        {
-            "name": name,
-            "slots": sorted(slot.value for slot in kind.slots),
-            "reference": kind.reference,
-            "cost": cost(name),
-            "knobs": knobs(kind.Knobs.model_json_schema()),
-        }
-        for name, kind in sorted(discover().items())
-    ]
-
-
-def cost(name: str) -> dict[str, float]:
-    """Declared forwards, backwards and step cost (cross-entropy 1) of a strategy's defaults."""
-    import torch
-
-    from autosd.models.build import build_student
-    from autosd.recipe import Recipe
-    from autosd.strategies.check import build_strategies
-    from autosd.strategies.strategy import RunSpec
-
-    recipe = Recipe.parse(
-        {"data": "cifar10", "model": REFERENCE_MODEL, "strategies": [name], "epochs": 30}
-    )
-    student = build_student(recipe.model, REFERENCE_CLASSES, REFERENCE_SHAPE, 0)
-    labels = torch.arange(REFERENCE_CLASSES)
-    run = RunSpec(
-        REFERENCE_CLASSES, len(labels), labels, REFERENCE_SHAPE, 8, 30, torch.device("cpu")
-    )
-    (strategy,) = build_strategies(recipe, student, run, 0)
-    declared = strategy.cost()
-    return {
-        "forwards": round(declared.forwards, 3),
-        "backwards": round(declared.backwards, 3),
-        "step": round(declared.step, 3),
-    }
-
-
-def knobs(schema: dict[str, Any]) -> Entries:
-    """Name, default and valid values of each knob of a JSON schema."""
-    return [
-        {
-            "name": name,
-            "default": field.get("default"),
-            "valid": valid(field),
-            "meaning": field.get("description", ""),
-        }
-        for name, field in schema.get("properties", {}).items()
-    ]
-
-
-def valid(field: dict[str, Any]) -> str:
-    """What a field of a JSON schema takes, in words: `number >= 0, <= 1`, or its choices."""
-    if "enum" in field:
-        return ", ".join(str(choice) for choice in field["enum"])
-    if "const" in field:
-        return str(field["const"])
-    if "anyOf" in field:
-        return " or ".join(valid(branch) for branch in field["anyOf"])
-    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {field[key]}" for key, sign in signs.items() if key in field]
-    return " ".join([str(field.get("type", "any")), ", ".join(bounds)]).strip()
+    return listing()
 
 
 def models() -> Entries:
@@ -126,14 +62,14 @@ def samplers() -> Entries:
     """Samplers by name."""
     from autosd.search.samplers import SAMPLERS
 
-    return [{"name": name, "what": what} for name, what in SAMPLERS.items()]
+    return [{"name": name} for name in SAMPLERS]
 
 
 def pruners() -> Entries:
     """Pruners by name."""
     from autosd.search.pruners import PRUNERS
 
-    return [{"name": name, "what": what} for name, what in PRUNERS.items()]
+    return [{"name": name} for name in PRUNERS]
 
 
 LISTS: dict[str, Callable[[], Entries]] = {

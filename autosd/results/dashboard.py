@@ -5,18 +5,24 @@ and HEAD pass unless edits are asked for.
 """
 
 import socket
+import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from autosd.errors import AutosdError
+from autosd.results.state import sweep_if_free
+from autosd.search import store
+from autosd.search.study import StudyFolder
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READS = ("GET", "HEAD")
+SWEEP_SECONDS = 10.0
 
 
 def read_only(application: "WSGIApplication") -> "WSGIApplication":
@@ -73,3 +79,44 @@ def server(storage: Any, host: str, port: int, allow_edits: bool = False) -> WSG
         return make(host, port, application, server_class=kind, handler_class=_Quiet)
     except (OSError, OverflowError) as error:
         raise AutosdError(f"the dashboard cannot listen on {host}:{port} ({error})") from None
+
+
+def serve(
+    name: str,
+    root: Path,
+    *,
+    host: str,
+    port: int,
+    allow_edits: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Serve the dashboard of a study until an interruption.
+
+    Every ten seconds trials that a dead driver left running are handed back, so that the page
+    shows the truth.
+
+    Args:
+        name, root: which study.
+        host, port, allow_edits: as in `server`.
+        say: told the address.
+    """
+    folder = StudyFolder.find(name, root)
+    sweep_if_free(folder)
+    storage = store.open_storage(folder.url, read_only=not allow_edits)
+    running = server(storage, host, port, allow_edits)
+    over = threading.Event()
+    watch = threading.Thread(target=_keep_true, args=(folder, over), daemon=True)
+    watch.start()
+    shown = f"[{host}]" if ":" in host else host
+    say(f"http://{shown}:{running.server_address[1]}/dashboard  (Ctrl-C ends it)")
+    try:
+        running.serve_forever()
+    finally:
+        over.set()
+        running.server_close()
+        store.close(storage)
+
+
+def _keep_true(folder: StudyFolder, over: threading.Event) -> None:
+    while not over.wait(SWEEP_SECONDS):
+        sweep_if_free(folder)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from autosd.search.engines import processors
+
 LIBRARIES = ("torch", "torchvision", "timm", "ray", "optuna", "optuna-dashboard", "scikit-learn")
 SLOT_MEMORY = 1.5e9
 FREE_DISK = 2e9
@@ -54,16 +56,9 @@ def versions() -> Finding:
     return Finding("versions", ", ".join(found))
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def cores() -> Finding:
     """Cores this process may use; one trial runs on each by default."""
-    usable, load = usable_cores(), os.getloadavg()[0]
+    usable, load = processors(), os.getloadavg()[0]
     busy = load > 0.5 * usable
     advice = "other work slows a search down; give it fewer --slots" if busy else ""
     return Finding("cores", f"{usable} usable, load {load:.1f}", not busy, advice)
@@ -75,7 +70,7 @@ def memory() -> Finding:
 
     free = psutil.virtual_memory().available
     slots = int(free / SLOT_MEMORY)
-    ok = slots >= usable_cores()
+    ok = slots >= processors()
     advice = "" if ok else f"enough for about {slots} slots: use --slots {max(1, slots)}"
     return Finding("memory", f"{free / 1e9:.1f} GB free", ok, advice)
 
@@ -153,6 +148,10 @@ def databases() -> list[Finding]:
 
 def data() -> Finding:
     """Data sets that need no download."""
-    from autosd.data.loading import found_data
+    from autosd.data.cache import default_cache
 
-    return Finding("data", ", ".join(found_data()))
+    folder = default_cache() / "data"
+    there = sorted(path.name for path in folder.glob("*") if path.is_dir())
+    found = f"digits (embedded); in {folder}: {', '.join(there) or 'nothing yet'}"
+    advice = "other sets are downloaded when first used; your own: npz:PATH or folder:PATH"
+    return Finding("data", found, advice=advice)

@@ -10,11 +10,12 @@ from autosd import yamlfile
 from autosd.errors import AutosdError, TrialDiverged, WorkFailed
 from autosd.files import write_json, write_text
 from autosd.recipe import Recipe
-from autosd.results.machine import usable_cores
 from autosd.results.readings import note_reading
+from autosd.search.engines import processors
 
 if TYPE_CHECKING:
-    from autosd.training.trainer import EpochReport, Trainer
+    from autosd.training.report import EpochReport
+    from autosd.training.trainer import Trainer
 
 SHOWN = ("top1", "top5", "nll", "ece")
 Watch = Callable[["EpochReport"], None]
@@ -47,7 +48,6 @@ def train(
     *,
     test: bool = False,
     watch: Watch = lambda report: None,
-    command: str = "train",
 ) -> Trained:
     """Train `recipe` on `train`, evaluate on `val` and, if asked, once on `test`.
 
@@ -58,7 +58,6 @@ def train(
         folder: takes checkpoint, history, student and metrics.
         test: whether the test part is read; each reading is noted in `folder/split.json`.
         watch: is shown every epoch.
-        command: what the note of a reading says.
 
     Raises:
         AutosdError: the recipe or its data are not right, or the folder holds another recipe.
@@ -75,7 +74,7 @@ def train(
     speeds = _run(trainer, folder, watch)
     metrics = {"val": _metrics(trainer, "val")}
     if test:
-        note_reading(folder, command, [recipe.seed])
+        note_reading(folder, f"train, seed {recipe.seed}")
         metrics["test"] = _metrics(trainer, "test")
     trainer.export(folder, {"trained_on": ["train"], "seed": recipe.seed})
     write_json(folder / "metrics.json", metrics)
@@ -93,7 +92,7 @@ def _trainer(recipe: Recipe, data: Any, folder: Path) -> "Trainer":
         recipe,
         data,
         device="cuda" if torch.cuda.is_available() else "cpu",
-        threads=usable_cores(),
+        threads=processors(),
         checkpoint=folder / "last.pt",
     )
 

@@ -1,0 +1,122 @@
+"""The folder `best/` of a study: the winner's recipe, student, scores and card, whole or absent."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from autosd import yamlfile
+from autosd.files import write_json, write_text
+from autosd.recipe import Recipe
+from autosd.results.card import Card, text
+from autosd.results.outcome import Comparison, Winner, against_baseline
+from autosd.search.finalists import read_finalists
+from autosd.search.study import StudyFolder
+
+MODEL = ("model.safetensors", "model.json")
+DECIMALS = 6
+
+
+def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
+    """Fill `best/` with the winner's student of the first confirmation seed.
+
+    A student that `retrain` made of the same recipe is better and stays.
+
+    Returns:
+        Whether `best/` now holds this winner.
+    """
+    if won.source is None or not (won.source / "model" / MODEL[1]).is_file():
+        return False
+    if holds(folder.best, won.recipe) is not None:
+        return True
+    recipe = Recipe.read(won.source / "recipe.yaml")
+    result = json.loads((won.source / "result.json").read_text(encoding="utf-8"))
+    finalists = read_finalists(folder.finalists, folder.minimise)
+    compared = against_baseline(finalists, folder.minimise)
+    card = Card(
+        study=folder.name,
+        recipe=recipe,
+        label=won.label,
+        trained_on=("train",),
+        origin="confirmation",
+        metrics=result["metrics"],
+        table=_table(compared),
+        remarks=("Means over fresh seeds on `select`, which the search never saw.",),
+    )
+    facts = {
+        "origin": "confirmation",
+        "label": won.label,
+        "strategies": list(won.strategies),
+        "winner": won.recipe.fingerprint(),
+        "seed": recipe.seed,
+        "trained_on": ["train"],
+        "metrics": result["metrics"],
+        "score": {
+            "part": won.score.part,
+            "objective": won.score.objective,
+            "mean": round(won.score.value, DECIMALS),
+            "sd": None if won.score.sd is None else round(won.score.sd, DECIMALS),
+            "n": won.score.n,
+        },
+    }
+    write(folder.best, won.source / "model", recipe, facts, card)
+    return True
+
+
+def write(best: Path, model: Path, recipe: Recipe, facts: dict[str, Any], card: Card) -> None:
+    """Put a new folder in the place of `best` in one rename.
+
+    Args:
+        best: the folder to be replaced.
+        model: has `model.safetensors` and `model.json`.
+        recipe: that trained this student.
+        facts: for `metrics.json`.
+        card: for `README.md`.
+    """
+
+    def fill(new: Path) -> None:
+        for name in MODEL:
+            shutil.copyfile(model / name, new / name)
+        write_text(new / "recipe.yaml", yamlfile.dumps(recipe.mapping()))
+        write_json(new / "metrics.json", facts)
+        write_text(new / "README.md", text(card))
+
+    replace(best, fill)
+
+
+def replace(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a new folder beside `folder`, then let it take the place of the old one."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    old = folder.with_name(f".{folder.name}.old")
+    try:
+        fill(new)
+        new.chmod(0o755)
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def holds(best: Path, recipe: Recipe) -> str | None:
+    """The origin of the student in `best/` if it is of this winning recipe, else None."""
+    path = best / "metrics.json"
+    if not path.is_file() or not all((best / name).is_file() for name in MODEL):
+        return None
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    return str(facts["origin"]) if facts.get("winner") == recipe.fingerprint() else None
+
+
+def _table(compared: list[Comparison]) -> list[str]:
+    lines = ["| recipe | mean | sd | seeds | to cross-entropy |", "|---|---|---|---|---|"]
+    for row in compared:
+        one = row.finalist
+        sd = "-" if one.sd is None else f"{one.sd:.4f}"
+        lines.append(f"| {one.label} | {one.mean:.4f} | {sd} | {one.n} | {row.verdict} |")
+    return lines

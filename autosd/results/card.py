@@ -1,0 +1,87 @@
+"""The model card: what a student is, how it was found and trained, and what its scores mean."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autosd import yamlfile
+from autosd.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says.
+
+    Attributes:
+        study: name of the study.
+        recipe: that trained this student, with its seed.
+        label: of the recipe in the study.
+        trained_on: parts of the data that gave gradients.
+        origin: `confirmation` or `retrain`.
+        metrics: part -> metric -> value of this very student.
+        table: lines of Markdown that compare the recipes.
+        remarks: sentences on what the comparison shows.
+    """
+
+    study: str
+    recipe: Recipe
+    label: str
+    trained_on: Sequence[str]
+    origin: str
+    metrics: Mapping[str, Mapping[str, float]]
+    table: Sequence[str]
+    remarks: Sequence[str]
+
+
+ORIGINS = {
+    "confirmation": (
+        "This student comes from the confirmation that ends a search: the winning recipe, trained "
+        "once more with a fresh seed, its images of `val` and `select` held back."
+    ),
+    "retrain": (
+        "This student comes from `autosd retrain`: the winning recipe, trained on everything but "
+        "the test part, the last epoch kept."
+    ),
+}
+NAMES = {"top1": "top-1", "top5": "top-5", "nll": "NLL", "ece": "ECE", "brier": "Brier"}
+
+
+def text(card: Card) -> str:
+    """The card as Markdown."""
+    parts = [
+        f"# {card.recipe.model.name} on {card.recipe.data.name}",
+        f"Found by the study `{card.study}`: recipe `{card.label}` "
+        f"({', '.join(spec.name for spec in card.recipe.strategies)}).",
+        ORIGINS[card.origin] + f" Trained on: {', '.join(card.trained_on)}.",
+        "## Use",
+        '```python\nimport autosd\n\nstudent = autosd.load("FOLDER")  # this folder\n'
+        "logits = student(student.preprocess(image)[None])\n```",
+        "The student is a plain classifier; nothing of the strategies that trained it is left.",
+        "## Scores of this student",
+        *_metrics(card.metrics),
+        "## How its recipe compares",
+        "\n".join(card.table) if card.table else "",
+        *card.remarks,
+        "## Recipe",
+        f"```yaml\n{yamlfile.dumps(card.recipe.mapping())}```",
+        "## Limits",
+        "The scores hold for images like those it was trained on. Its training data set decides "
+        "what the student may be used for; see the licence of the data.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _metrics(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    if not metrics:
+        return ["None were kept."]
+    columns = [name for name in NAMES if name in next(iter(metrics.values()))]
+    lines = ["| part | " + " | ".join(NAMES[name] for name in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for part, values in metrics.items():
+        cells = [_cell(name, values[name]) for name in columns]
+        lines.append(f"| {part} | " + " | ".join(cells) + " |")
+    return ["\n".join(lines)]
+
+
+def _cell(name: str, value: float) -> str:
+    return f"{100 * value:.1f} %" if name.startswith("top") else f"{value:.3f}"

@@ -1,0 +1,79 @@
+"""What a study will take: measured on a few steps of each family, nothing is written."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autosd.data.dataset import Data
+from autosd.recipe import Recipe
+from autosd.search.engines import slots_for
+from autosd.search.run import Ready
+from autosd.training.trainer import Trainer
+
+STEPS = 8
+KEPT_CHECKPOINTS = 5
+CHECKPOINT_FACTOR = 3
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What to expect.
+
+    Attributes:
+        space: size of the space, as `Space.describe` gives it.
+        seconds_per_epoch: by family, its published default.
+        slots: runs at the same time.
+        seconds: of the whole study if nothing is pruned.
+        bytes: on disk at its end, about.
+    """
+
+    space: dict[str, Any]
+    seconds_per_epoch: dict[str, float]
+    slots: int
+    seconds: float
+    bytes: float
+
+
+def forecast(ready: Ready) -> Forecast:
+    """Measure an epoch of every family and add up."""
+    definition, space = ready.definition, ready.space
+    base = definition.recipe.with_seed(definition.seed)
+    recipes = {
+        family: space.recipe(space.default_params(family), base) for family in space.families
+    }
+    cpus = definition.per_trial.cpus
+    epochs = {family: _epoch(recipe, ready.data, cpus) for family, recipe in recipes.items()}
+    slots = slots_for(definition.slots, definition.per_trial)
+    mean = sum(epochs.values()) / len(epochs)
+    finalists = definition.finalists
+    runs = definition.trials + (finalists.count + 2) * finalists.seeds * bool(finalists.count)
+    return Forecast(
+        space=space.describe(),
+        seconds_per_epoch=epochs,
+        slots=slots,
+        seconds=runs * base.epochs * mean / slots,
+        bytes=_bytes(ready, base, slots),
+    )
+
+
+def _epoch(recipe: Recipe, data: Data, cpus: int) -> float:
+    """Seconds of an epoch, from the second pass over a few batches and one evaluation."""
+    few = data.rows["train"][: STEPS * recipe.batch_size]
+    small = replace(data, rows={**data.rows, "train": few})
+    trainer = Trainer(recipe.model_copy(update={"epochs": 2}), small, threads=cpus)
+    _, report = trainer.epochs()
+    speed = float(report.images_per_second)
+    evaluation = max(0.0, float(report.seconds) - len(few) / speed)
+    return data.counts["train"] / speed + evaluation
+
+
+def _bytes(ready: Ready, base: Recipe, slots: int) -> float:
+    from autosd.models.build import build_student
+
+    data, definition = ready.data, ready.definition
+    classes = len(data.class_names)
+    student = build_student(base.model, classes, data.image_shape, 0)
+    weights = 4.0 * sum(tensor.numel() for tensor in student.state_dict().values())
+    logits = 2.0 * classes * (data.counts["val"] + data.counts["select"])
+    finalists = (definition.finalists.count + 2) * definition.finalists.seeds
+    checkpoints = CHECKPOINT_FACTOR * weights * (KEPT_CHECKPOINTS + slots)
+    return checkpoints + finalists * weights + definition.trials * logits

@@ -1,0 +1,91 @@
+"""A search with everything that follows it: the winner, its folder, the tables, the note."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autosd.results.best import write_from_confirmation
+from autosd.results.leaderboard import BASELINE, Row, leaderboard
+from autosd.results.note import write_note
+from autosd.results.outcome import Comparison, Winner, against_baseline, winner
+from autosd.results.state import short
+from autosd.results.wording import sentence
+from autosd.search.engines import EngineName
+from autosd.search.progress import Watch
+from autosd.search.run import Outcome, Ready, run_search
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to, for people and machines.
+
+    Attributes:
+        outcome: of the search itself.
+        rows: families, best first.
+        comparisons: finalists against cross-entropy, best first.
+        winner: None where no trial is complete.
+        model_dir: the winner's student, None where there is none.
+    """
+
+    outcome: Outcome
+    rows: list[Row]
+    comparisons: list[Comparison]
+    winner: Winner | None
+    model_dir: Path | None
+
+    @property
+    def verdict(self) -> str:
+        """One sentence on the winner; empty without a confirmation."""
+        if self.winner is None or not self.comparisons:
+            return ""
+        first = self.comparisons[0]
+        return sentence(first.finalist.label, first.difference, self.objective)
+
+    @property
+    def objective(self) -> str:
+        """What was searched for."""
+        return self.outcome.folder.definition.objective
+
+    def mapping(self) -> dict[str, Any]:
+        """The JSON of `autosd search`."""
+        counts = self.outcome.counts
+        return {
+            "study": self.outcome.folder.name,
+            "folder": str(self.outcome.folder.path),
+            "trials": {
+                "complete": counts.complete,
+                "pruned": counts.pruned,
+                "failed": counts.failed,
+            },
+            "best": None if self.winner is None else short(self.winner),
+            "finalists": [
+                {"recipe": one.label, "mean": one.mean, "sd": one.sd, "n": one.n}
+                for one in self.outcome.finalists
+            ],
+            "seconds": round(self.outcome.seconds, 1),
+        }
+
+
+def search(
+    ready: Ready,
+    root: Path,
+    *,
+    storage: str | None = None,
+    engine: EngineName = "ray",
+    command: Sequence[str] = (),
+    watch: Watch | None = None,
+) -> Found:
+    """Begin or go on with a study, confirm its finalists and write `best/`; see `run_search`."""
+    outcome = run_search(ready, root, storage=storage, engine=engine, command=command, watch=watch)
+    folder = outcome.folder
+    records = folder.records()
+    won = winner(folder, records)
+    comparisons = against_baseline(outcome.finalists, folder.minimise)
+    families = dict.fromkeys((BASELINE, *folder.space.families))
+    rows = leaderboard(records, families, folder.minimise)
+    with folder.lock():
+        kept = won is not None and write_from_confirmation(folder, won)
+        found = Found(outcome, rows, comparisons, won, folder.best if kept else None)
+        write_note(folder, found.verdict, comparisons)
+    return found

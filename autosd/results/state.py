@@ -1,0 +1,131 @@
+"""Where a study stands, for `status` and `best`: read without torch and without Ray."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autosd.errors import AutosdError
+from autosd.results.best import holds
+from autosd.results.outcome import Winner, winner
+from autosd.search import ledger
+from autosd.search.ledger import Counts
+from autosd.search.meter import Use
+from autosd.search.records import TrialRecord
+from autosd.search.store import lock_if_free, read_owner
+from autosd.search.study import StudyFolder, close
+
+BAD = ("failed", "diverged")
+
+
+@dataclass(frozen=True)
+class State:
+    """A study at one moment.
+
+    Attributes:
+        name, folder: of the study.
+        planned: trials in all.
+        counts: trials by their end.
+        driver: who runs it, in words.
+        winner: None before the first complete trial.
+        utilisation: share of slot time spent in steps, None before the first step.
+        failures: trials that failed or diverged: `trial`, `state`, `reason`.
+        model_dir: the winner's student, None where there is none yet.
+    """
+
+    name: str
+    folder: Path
+    planned: int
+    counts: Counts
+    driver: str
+    winner: Winner | None
+    utilisation: float | None
+    failures: list[dict[str, Any]]
+    model_dir: Path | None
+
+    def need_winner(self) -> Winner:
+        """The winner.
+
+        Raises:
+            AutosdError: no trial is complete yet.
+        """
+        if self.winner is None:
+            raise AutosdError(f"study {self.name}: no trial is complete yet")
+        return self.winner
+
+    def mapping(self) -> dict[str, Any]:
+        """The JSON of `autosd status`."""
+        won = self.winner
+        return {
+            "planned": self.planned,
+            "complete": self.counts.complete,
+            "pruned": self.counts.pruned,
+            "failed": self.counts.failed,
+            "running": self.counts.running,
+            "waiting": self.counts.waiting,
+            "best": None if won is None else short(won),
+            "utilisation": self.utilisation,
+            "failures": self.failures,
+        }
+
+
+def short(won: Winner) -> dict[str, Any]:
+    """The winner in a few fields, as `search` and `status` give it."""
+    return {
+        "trial": won.trial,
+        "value": won.score.value,
+        "strategies": list(won.strategies),
+        "confirmed": won.confirmed,
+        "sd": won.score.sd,
+        "n": won.score.n,
+    }
+
+
+def read(name: str, root: Path) -> State:
+    """The state of a study by name or path.
+
+    Where nobody drives it, trials that a killed driver left running are handed back first, so that
+    what is shown is true (rule R21).
+    """
+    folder = StudyFolder.find(name, root)
+    driver = sweep_if_free(folder)
+    study = folder.load()
+    try:
+        records = folder.records(study)
+        counts = ledger.counts(study)
+        use = Use(**study.user_attrs.get("use", {}))
+    finally:
+        close(study)
+    won = winner(folder, records)
+    kept = None if won is None else holds(folder.best, won.recipe)
+    return State(
+        name=folder.name,
+        folder=folder.path,
+        planned=folder.definition.trials,
+        counts=counts,
+        driver=driver,
+        winner=won,
+        utilisation=use.share,
+        failures=[_failure(record) for record in records if record.state in BAD],
+        model_dir=folder.best if kept else None,
+    )
+
+
+def sweep_if_free(folder: StudyFolder) -> str:
+    """Hand back what a dead driver left running, unless a live one has the lock; who that is."""
+    with lock_if_free(folder.lock_path) as lock:
+        if lock is None:
+            return f"run by {read_owner(folder.lock_path) or 'another process'}"
+        study = folder.load()
+        running = ledger.counts(study).running
+        close(study)
+        if running:
+            study = folder.load(read_only=False)
+            try:
+                ledger.sweep(study)
+            finally:
+                close(study)
+    return "nobody runs it"
+
+
+def _failure(record: TrialRecord) -> dict[str, Any]:
+    return {"trial": record.number, "state": record.state, "reason": record.why}
