@@ -1,0 +1,347 @@
+"""Between an engine and a study: ask, report, complete. Knows Optuna's record and no Ray.
+
+The order is the same for every epoch and every end: the curve's file, Optuna's record, then the
+decision; and nothing is told before everything it rests on is written. A kill at any point
+leaves a RUNNING trial that the next sweep hands back.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from autosd import yamlfile
+from autosd.files import write_text
+from autosd.recipe import Recipe
+from autosd.search import ledger
+from autosd.search.curve import Curve
+from autosd.search.jobs import DONE, WAIT, Answer, Failure, Job, Result
+from autosd.search.meter import USE, Meter
+from autosd.search.progress import Best, Progress, Quiet, Running, Watch, seconds_left
+from autosd.search.pruners import Decision, decide
+from autosd.search.space import Space
+
+logger = logging.getLogger(__name__)
+
+KEPT_CHECKPOINTS = 5
+DIGITS = 6
+"""Decimal places of values in the record; an image of a million is still seen."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search is about.
+
+    Attributes:
+        study: with sampler and pruner, in a storage that this process may write to.
+        space: which recipes there are.
+        base: the recipe they are built on, with the seed of every trial.
+        folder: the study folder.
+        planned: trials in all.
+        objective: metric of `val` that decides.
+        job: a job whose fields other than key, recipe, folder and number every trial takes.
+        time_budget: seconds of all sessions together after which no trial begins, or None.
+        propose: called before each new trial; may enqueue one of its own.
+    """
+
+    study: optuna.Study
+    space: Space
+    base: Recipe
+    folder: Path
+    planned: int
+    objective: str
+    job: Job
+    time_budget: float | None = None
+    propose: Callable[[], object] = lambda: None
+
+
+@dataclass
+class _Live:
+    """A trial on a slot."""
+
+    trial: Trial
+    curve: Curve
+    family: str
+    epochs: int
+    epoch: int = 0
+    value: float = math.nan
+    seconds: float = 0.0
+    decision: Decision | None = None
+    worker: dict[str, Any] | None = None
+
+
+class StudyBridge:
+    """Serves the trials of a study and keeps its record true at every moment."""
+
+    def __init__(self, search: Search, meter: Meter, watch: Watch | None = None) -> None:
+        self.search, self.meter, self.watch = search, meter, watch or Quiet()
+        self.announced = False
+        self._live: dict[str, _Live] = {}
+        self._twin: int | None = None
+        self._repeats = 0
+        self._counts = ledger.counts(search.study)
+        self._before = self._counts.counted
+        self._best = _best(search.study)
+        self._kept = _kept(search)
+
+    # Asking
+
+    def ask(self) -> Answer:
+        """The next trial, a waiting one first; repeats of known parameters are settled at once."""
+        study = self.search.study
+        if any(live.trial.number == self._twin for live in self._live.values()):
+            return WAIT
+        while not self.over:
+            self.search.propose()
+            trial, recipe = ledger.ask(study, self.search.space, self.search.base)
+            first = ledger.first_like(study, trial)
+            if first is None:
+                self._repeats = 0
+                return self._start(trial, recipe)
+            ledger.tell_duplicate(study, trial, first)
+            self._repeats += 1
+            if first.state is TrialState.RUNNING:
+                self._twin = first.number
+                return WAIT
+        return WAIT if self._live else DONE
+
+    @property
+    def over(self) -> bool:
+        """Whether no trial will begin: the plan is full, the space exhausted or the time spent."""
+        if self._repeats >= ledger.MOST_DUPLICATES or self._spent():
+            return True
+        return not ledger.wants_more(self.search.study, self.search.planned)
+
+    def _start(self, trial: Trial, recipe: Recipe) -> Job:
+        number = ledger.lineage(trial)
+        key = f"trials/{number:04d}"
+        folder = self.search.folder / key
+        write_text(folder / "recipe.yaml", yamlfile.dumps(recipe.mapping()))
+        self._live[key] = _Live(
+            trial, Curve(folder / "history.jsonl"), trial.params["strategy"], recipe.epochs
+        )
+        self._after()
+        return replace(
+            self.search.job,
+            key=key,
+            recipe=recipe.mapping(),
+            folder=str(folder.resolve()),
+            number=trial.number,
+        )
+
+    # Reporting
+
+    def report(self, job: Job, result: Result) -> bool:
+        """Record an epoch, then let the pruner decide."""
+        live = self._live[job.key]
+        self._record(live, result)
+        if not math.isfinite(live.value) or self._spent():
+            return False
+        live.decision = decide(self.search.study, live.trial)
+        self._tell()
+        return live.decision is None
+
+    def _record(self, live: _Live, result: Result) -> None:
+        """Curve and values of the epochs that are new, the earlier ones first."""
+        self.meter.step(result["seconds"])
+        live.curve.add(result["history"])
+        values = [
+            (record["epoch"], _value(record, self.search.objective)) for record in result["history"]
+        ]
+        ledger.report(self.search.study, live.trial, values)
+        if values:
+            live.epoch, live.value = values[-1]
+        live.seconds += result["seconds"]
+        live.worker = result["worker"]
+
+    # Ending
+
+    def complete(self, job: Job, result: Result | None, error: Failure | None) -> None:
+        """Record the last epoch, then tell the end and tidy up."""
+        live = self._live.pop(job.key)
+        if result is not None and result["done"]:
+            self._record(live, result)
+        failure = error or (result["failure"] if result is not None else None)
+        if failure is None and live.epoch and not math.isfinite(live.value):
+            failure = _not_finite(live.epoch, self.search.objective)
+        if failure is not None:
+            self._fail(live, failure)
+        elif live.decision is not None:
+            self._prune(live, live.decision)
+        elif result is not None and result["done"]:
+            self._finish(live)
+        else:
+            self._requeue(live, "the time budget was spent" if self._spent() else "interrupted")
+        self._after()
+
+    def close(self) -> None:
+        """Hand back what runs: this process is the only one that could run it."""
+        self._live.clear()
+        ledger.sweep(self.search.study)
+        self._store_use()
+
+    def _finish(self, live: _Live) -> None:
+        number, study = ledger.lineage(live.trial), self.search.study
+        ledger.tell_complete(
+            study, live.trial, live.value, **self._facts(live, _checkpoint(number))
+        )
+        self._keep(number, live.value)
+        if self._best is None or self._better(live.value, self._best.value):
+            self._best = Best(live.trial.number, live.value, live.family)
+
+    def _prune(self, live: _Live, decision: Decision) -> None:
+        facts = {**self._facts(live), **decision.facts()}
+        ledger.tell_pruned(self.search.study, live.trial, **facts)
+        self._drop(ledger.lineage(live.trial))
+
+    def _fail(self, live: _Live, failure: Failure) -> None:
+        if failure["kind"] == "diverged":
+            epoch = live.epoch if not math.isfinite(live.value) and live.epoch else live.epoch + 1
+            ledger.tell_diverged(
+                self.search.study, live.trial, epoch, failure["why"], **self._facts(live)
+            )
+            self._drop(ledger.lineage(live.trial))
+        elif failure["kind"] == "error":
+            self._error(live, failure)
+        else:
+            self._requeue(live, failure["why"])
+
+    def _error(self, live: _Live, failure: Failure) -> None:
+        number = ledger.lineage(live.trial)
+        if failure["traceback"]:
+            write_text(self.search.folder / f"trials/{number:04d}/error.txt", failure["traceback"])
+        ledger.set_facts(live.trial, self._facts(live))
+        again = ledger.requeue_then_fail(self.search.study, live.trial, "error", failure["why"])
+        if not again:
+            self._drop(number)
+        self.watch.say(
+            f"trial {live.trial.number} ({live.family}) failed: {failure['why']}"
+            + ("; it is tried once more" if again else "")
+        )
+
+    def _requeue(self, live: _Live, why: str) -> None:
+        ledger.set_facts(live.trial, self._facts(live))
+        ledger.requeue_then_fail(self.search.study, live.trial, "interrupted", why)
+
+    def _facts(self, live: _Live, checkpoint: str | None = None) -> dict[str, Any]:
+        worker = live.worker or {}
+        return {
+            "epochs_run": live.epoch,
+            "seconds": round(live.seconds, 3),
+            "host": worker.get("host"),
+            "device": worker.get("device"),
+            "checkpoint": checkpoint,
+        }
+
+    def _after(self) -> None:
+        self._store_use()
+        self._counts = ledger.counts(self.search.study)
+        self._tell()
+
+    def _store_use(self) -> None:
+        use = {name: round(value, 3) for name, value in asdict(self.meter.use()).items()}
+        self.search.study.set_user_attr(USE, use)
+
+    # Checkpoints: while a trial lives, afterwards for the best few.
+
+    def _keep(self, number: int, value: float) -> None:
+        self._kept.append((value, number))
+        self._kept.sort(key=lambda entry: entry[0], reverse=not self._minimise)
+        for _, dropped in self._kept[KEPT_CHECKPOINTS:]:
+            self._drop(dropped)
+        del self._kept[KEPT_CHECKPOINTS:]
+
+    def _drop(self, number: int) -> None:
+        (self.search.folder / _checkpoint(number)).unlink(missing_ok=True)
+
+    @property
+    def _minimise(self) -> bool:
+        return self.search.study.direction is optuna.study.StudyDirection.MINIMIZE
+
+    def _better(self, value: float, other: float) -> bool:
+        return value < other if self._minimise else value > other
+
+    # Time and progress
+
+    def _spent(self) -> bool:
+        """Whether the time budget is used up; said once."""
+        budget = self.search.time_budget
+        if budget is None or self.meter.use().seconds < budget:
+            return False
+        if not self.announced:
+            self.announced = True
+            self.watch.say(
+                f"the time budget of {budget:g} s is spent: no new trial begins, "
+                f"{len(self._live)} running ones are kept for later, the finalists follow"
+            )
+        return True
+
+    def _tell(self) -> None:
+        now = self._counts
+        left = max(0, self.search.planned - now.counted)
+        elapsed = self.meter.elapsed
+        done = now.counted - self._before
+        self.watch.progress(
+            Progress(
+                stage="search",
+                planned=self.search.planned,
+                complete=now.complete,
+                pruned=now.pruned,
+                failed=now.failed,
+                waiting=now.waiting,
+                running=tuple(
+                    Running(key, live.family, live.epoch, live.epochs)
+                    for key, live in self._live.items()
+                ),
+                best=self._best,
+                seconds=elapsed,
+                seconds_left=seconds_left(elapsed, done, left, self.meter.slots),
+            )
+        )
+
+
+def _value(record: dict[str, Any], objective: str) -> float:
+    return round(float(record["evaluated"]["val"][objective]), DIGITS)
+
+
+def _not_finite(epoch: int, objective: str) -> Failure:
+    return {
+        "kind": "diverged",
+        "why": f"diverged at epoch {epoch}: {objective} of val",
+        "traceback": "",
+    }
+
+
+def _checkpoint(number: int) -> str:
+    return f"trials/{number:04d}/last.pt"
+
+
+def _best(study: optuna.Study) -> Best | None:
+    complete = _complete(study)
+    if not complete:
+        return None
+    pick = min if study.direction is optuna.study.StudyDirection.MINIMIZE else max
+    trial = pick(complete, key=lambda trial: trial.value or 0.0)
+    return Best(trial.number, trial.value or 0.0, trial.params["strategy"])
+
+
+def _complete(study: optuna.Study) -> list[FrozenTrial]:
+    return [
+        trial
+        for trial in ledger.trials(study, TrialState.COMPLETE)
+        if "duplicate_of" not in trial.user_attrs
+    ]
+
+
+def _kept(search: Search) -> list[tuple[float, int]]:
+    """Value and lineage of the complete trials whose checkpoint is still there."""
+    return [
+        (trial.value or 0.0, ledger.lineage(trial))
+        for trial in _complete(search.study)
+        if (search.folder / _checkpoint(ledger.lineage(trial))).exists()
+    ]

@@ -1,0 +1,141 @@
+"""What the driver and a worker say to each other: plain values that any process can read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol, TypedDict
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run to be done, complete in itself.
+
+    Attributes:
+        key: names the job among all jobs of a run, such as `trials/0007` or `finalists/masd-1000`.
+        recipe: the resolved recipe as `Recipe.parse` takes it.
+        folder: absolute path of the folder the worker writes `last.pt` and its results to.
+        number: number of the trial in the study, None outside of a study.
+        train_on: parts of the data that give gradients.
+        evaluate_on: parts evaluated after each epoch.
+        final: parts whose metrics are wanted once, at the end.
+        keep_logits: parts whose logits are kept in `logits.npz`.
+        export: whether the trained student is written to `folder/model`.
+        details: what the export says about itself beside the network.
+        token: what the file `lock` must still say before anything is written.
+        lock: absolute path of the study's lock file; empty where nothing is fenced.
+        cache: folder of decoded images, None for the default.
+        cpus: threads of the run.
+        gpus: share of a GPU; 0 trains on the processor.
+    """
+
+    key: str
+    recipe: Mapping[str, Any]
+    folder: str
+    number: int | None = None
+    train_on: tuple[str, ...] = ("train",)
+    evaluate_on: tuple[str, ...] = ("val",)
+    final: tuple[str, ...] = ()
+    keep_logits: tuple[str, ...] = ()
+    export: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
+    token: str = ""
+    lock: str = ""
+    cache: str | None = None
+    cpus: int = 1
+    gpus: float = 0.0
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Every part of the data that the job reads."""
+        return frozenset((*self.train_on, *self.evaluate_on, *self.final, *self.keep_logits))
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """Names of the recipe's strategies."""
+        entries: Sequence[str | Mapping[str, Any]] = self.recipe["strategies"]
+        return tuple(entry if isinstance(entry, str) else next(iter(entry)) for entry in entries)
+
+
+class Failure(TypedDict):
+    """Why a training run ended without a result.
+
+    `diverged`: a non-finite loss or metric, evidence about the recipe. `error`: an exception or
+    a dead worker, which counts against the run. `interrupted`: the driver, the node or the user
+    ended it, which does not.
+    """
+
+    kind: Literal["diverged", "error", "interrupted"]
+    why: str
+    traceback: str
+
+
+class Result(TypedDict):
+    """What a worker says after each epoch.
+
+    Attributes:
+        epoch: epochs finished so far.
+        history: records of epochs that the driver may lack, oldest first; after a start the
+            whole curve, later the last epoch only.
+        done: no further step will follow.
+        result: what the finished run gave (metrics of the parts in `Job.final`), else None.
+        failure: why the run ended early, else None.
+        seconds: wall time inside this step.
+        worker: `{"pid", "host", "device"}`.
+    """
+
+    epoch: int
+    history: list[dict[str, Any]]
+    done: bool
+    result: dict[str, Any] | None
+    failure: Failure | None
+    seconds: float
+    worker: dict[str, Any]
+
+
+class Steps(Protocol):
+    """What an engine drives: begin a job, then one step per epoch until `done`."""
+
+    def begin(self, job: Job) -> None:
+        """Leave the job before, whatever its state, and take up this one."""
+
+    def step(self) -> Result:
+        """Train one epoch."""
+
+
+class _Answer:
+    """What a bridge says instead of a job."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+WAIT: Final = _Answer("WAIT")
+DONE: Final = _Answer("DONE")
+Answer = Job | _Answer
+
+
+def failure(kind: Literal["diverged", "error", "interrupted"], why: str, tail: str = "") -> Failure:
+    """A failure with its reason cut to one line of at most 300 characters."""
+    line = " ".join(why.split())
+    return {"kind": kind, "why": line[:300], "traceback": tail}
+
+
+class Bridge(Protocol):
+    """Between an engine and a record. Only the driver's process calls it, never two at once."""
+
+    def ask(self) -> Answer:
+        """A job for a free slot, WAIT while running jobs may bring more, DONE when all is over."""
+
+    def report(self, job: Job, result: Result) -> bool:
+        """An epoch that was not the last; whether to go on."""
+
+    def complete(self, job: Job, result: Result | None, error: Failure | None) -> None:
+        """The end of a job: its last result, or how its worker was lost.
+
+        The last result has `done`, or is the one after which `report` said no.
+        """
+
+    def close(self) -> None:
+        """Hand back what is still running; called once on every way out."""

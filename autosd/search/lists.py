@@ -1,0 +1,282 @@
+"""A fixed list of recipes as a bridge: finalists, retraining, comparisons.
+
+The record is the folders themselves: a run with `result.json` is done, one with `last.pt` goes
+on, and one that holds another recipe or other data is refused. No database is needed.
+"""
+
+import json
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from autosd import yamlfile
+from autosd.errors import AutosdError
+from autosd.files import write_json, write_text
+from autosd.recipe import Recipe
+from autosd.search.curve import Curve
+from autosd.search.jobs import DONE, WAIT, Answer, Failure, Job, Result
+from autosd.search.meter import Meter
+from autosd.search.progress import Progress, Quiet, Running, Watch, seconds_left
+
+ATTEMPTS = 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """One recipe of the list; its seed is the recipe's."""
+
+    label: str
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"{self.label}-{self.recipe.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all runs of a list have in common.
+
+    Attributes:
+        folder: holds one folder per run; its name is the kind of the list.
+        data: fingerprint of the data and its splits.
+        job: a job whose fields other than key, recipe and folder are taken for every run.
+    """
+
+    folder: Path
+    data: str
+    job: Job
+
+
+@dataclass
+class _Live:
+    run: Run
+    curve: Curve
+    epoch: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class _Outcome:
+    done: int = 0
+    failed: int = 0
+    attempts: dict[str, int] = field(default_factory=dict)
+
+
+class ListBridge:
+    """Hands out the runs of a list that have no result yet."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        runs: Sequence[Run],
+        meter: Meter | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        """Check every folder that is there already.
+
+        Args:
+            plan: what the runs share.
+            runs: may be extended later.
+            meter: of the engine's slots.
+            watch: hears of every event.
+
+        Raises:
+            AutosdError: a folder holds another recipe, or was trained on other data.
+        """
+        self.plan, self.watch = plan, watch or Quiet()
+        self.runs: list[Run] = []
+        self.failures: dict[str, str] = {}
+        self._waiting: deque[Run] = deque()
+        self._live: dict[str, _Live] = {}
+        self._outcome = _Outcome()
+        self._meter = meter or Meter(1)
+        self._start: float | None = None
+        self.extend(runs)
+
+    def extend(self, runs: Iterable[Run]) -> None:
+        """Add runs behind those that are known; known ones are left out."""
+        known = {run.name for run in self.runs}
+        fresh = [run for run in runs if run.name not in known]
+        faults = [fault for run in fresh for fault in self._faults(run)]
+        if faults:
+            raise AutosdError("\n".join(faults))
+        self.runs += fresh
+        self._waiting += [run for run in fresh if not self.folder(run, "result.json").exists()]
+
+    @property
+    def left(self) -> int:
+        """Runs that wait for a slot."""
+        return len(self._waiting)
+
+    def folder(self, run: Run, *parts: str) -> Path:
+        """The folder of a run, or a file in it."""
+        return self.plan.folder.joinpath(run.name, *parts)
+
+    def ask(self) -> Answer:
+        if not self._waiting:
+            return WAIT if self._live else DONE
+        run = self._waiting.popleft()
+        folder = self.folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "recipe.yaml", yamlfile.dumps(run.recipe.mapping()))
+        write_json(folder / "job.json", self._identity(run))
+        job = self._job(run)
+        self._live[job.key] = _Live(run, Curve(folder / "history.jsonl"))
+        self._start = self._meter.elapsed if self._start is None else self._start
+        self._tell()
+        return job
+
+    def report(self, job: Job, result: Result) -> bool:
+        self._add(self._live[job.key], result)
+        self._tell()
+        return True
+
+    def complete(self, job: Job, result: Result | None, error: Failure | None) -> None:
+        live = self._live.pop(job.key)
+        if result is not None and result["done"]:
+            self._add(live, result)
+        failure = error or (result["failure"] if result else None)
+        if failure is not None:
+            self._fail(live, failure)
+        elif result is not None and result["done"]:
+            self._finish(live, {"metrics": result["result"] or {}, "epochs": result["epoch"]})
+        else:
+            self._waiting.appendleft(live.run)
+        self._tell()
+
+    def close(self) -> None:
+        self._live.clear()
+
+    def _job(self, run: Run) -> Job:
+        return replace(
+            self.plan.job,
+            key=f"{self.plan.folder.name}/{run.name}",
+            recipe=run.recipe.mapping(),
+            folder=str(self.folder(run).resolve()),
+        )
+
+    def _identity(self, run: Run) -> dict[str, Any]:
+        return {
+            "recipe": run.recipe.fingerprint(),
+            "data": self.plan.data,
+            "train_on": list(self.plan.job.train_on),
+        }
+
+    def _faults(self, run: Run) -> Iterable[str]:
+        path = self.folder(run, "job.json")
+        if not path.exists():
+            return
+        there, wanted = json.loads(path.read_text(encoding="utf-8")), self._identity(run)
+        words = {"recipe": "another recipe", "data": "other data", "train_on": "other parts"}
+        for key, what in words.items():
+            if there.get(key) != wanted[key]:
+                yield (
+                    f"{path.parent}: was trained with {what}; "
+                    "move the folder away or use another study"
+                )
+
+    def _add(self, live: _Live, result: Result) -> None:
+        live.curve.add(result["history"])
+        live.epoch = result["epoch"]
+        live.seconds += result["seconds"]
+        self._meter.step(result["seconds"])
+
+    def _finish(self, live: _Live, facts: dict[str, Any]) -> None:
+        run, folder = live.run, self.folder(live.run)
+        write_json(
+            folder / "result.json",
+            {
+                "label": run.label,
+                "seed": run.recipe.seed,
+                "strategies": [strategy.name for strategy in run.recipe.strategies],
+                **self._identity(run),
+                **facts,
+                "seconds": round(live.seconds, 3),
+            },
+        )
+        (folder / "last.pt").unlink(missing_ok=True)
+        self._outcome.done += 1
+
+    def _fail(self, live: _Live, failure: Failure) -> None:
+        """Diverging is a result; an error is tried once more; an interruption never counts."""
+        name = live.run.name
+        if failure["kind"] == "diverged":
+            self.failures[name] = failure["why"]
+            self._finish(live, {"metrics": {}, "epochs": live.epoch, "failure": failure["why"]})
+            return
+        attempts = self._outcome.attempts
+        attempts[name] = attempts.get(name, 0) + (failure["kind"] == "error")
+        if attempts[name] < ATTEMPTS:
+            self._waiting.append(live.run)
+            return
+        self.failures[name] = failure["why"]
+        self._outcome.failed += 1
+        if failure["traceback"]:
+            write_text(self.folder(live.run) / "error.txt", failure["traceback"])
+
+    def _tell(self) -> None:
+        done, elapsed = self._outcome.done, self._meter.elapsed - (self._start or 0.0)
+        left = len(self._waiting) + len(self._live)
+        self.watch.progress(
+            Progress(
+                stage=self.plan.folder.name,
+                planned=len(self.runs),
+                complete=len(self.runs) - left - self._outcome.failed,
+                failed=self._outcome.failed,
+                waiting=len(self._waiting),
+                running=tuple(
+                    Running(key, live.run.name, live.epoch, live.run.recipe.epochs)
+                    for key, live in self._live.items()
+                ),
+                seconds=elapsed,
+                seconds_left=seconds_left(elapsed, done, left, self._meter.slots),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run of a list as its folder tells it.
+
+    Attributes:
+        metrics: part -> metric -> value, fractions; empty where the run diverged.
+        failure: why there are no metrics, else None.
+    """
+
+    label: str
+    seed: int
+    strategies: tuple[str, ...]
+    metrics: dict[str, dict[str, float]]
+    epochs: int
+    seconds: float
+    folder: Path
+    failure: str | None = None
+
+    def value(self, part: str, metric: str) -> float:
+        """A metric of a part; NaN where the run has none."""
+        return self.metrics.get(part, {}).get(metric, math.nan)
+
+
+def read_records(folder: Path) -> list[Record]:
+    """All finished runs of a list, by name of folder."""
+    records = []
+    for path in sorted(folder.glob("*/result.json")):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        records.append(
+            Record(
+                label=values["label"],
+                seed=values["seed"],
+                strategies=tuple(values["strategies"]),
+                metrics=values["metrics"],
+                epochs=values["epochs"],
+                seconds=values["seconds"],
+                folder=path.parent,
+                failure=values.get("failure"),
+            )
+        )
+    return records

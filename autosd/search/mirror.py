@@ -1,0 +1,158 @@
+"""A study's trials in memory beside its database, for the one process that writes to it.
+
+Optuna reads every unfinished trial from the database again for each question, in case somebody
+else has changed it. The holder of the study's lock is the only writer, so what it wrote is what
+there is: reading costs nothing, and every write still is committed before it is seen here.
+"""
+
+import copy
+from collections.abc import Callable, Container, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import Study, StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from autosd.search.store import storage_of
+
+
+def mirrored(study: Study, sampler: BaseSampler, pruner: BasePruner) -> Study:
+    """The same study, read from memory; for the holder of its lock only."""
+    return optuna.load_study(
+        study_name=study.study_name,
+        storage=Mirror(storage_of(study), study.study_name),
+        sampler=sampler,
+        pruner=pruner,
+    )
+
+
+class Mirror(BaseStorage):
+    """One study of a database, written through and read from memory."""
+
+    def __init__(self, backend: RDBStorage, study_name: str) -> None:
+        """Read all trials of the study once."""
+        self._backend = backend
+        study = backend.get_study_id_from_name(study_name)
+        self._directions = backend.get_study_directions(study)
+        self._trials = {
+            trial._trial_id: trial for trial in backend.get_all_trials(study, deepcopy=False)
+        }
+
+    # Trials
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        trial_id = self._backend.create_new_trial(study_id, template_trial)
+        self._trials[trial_id] = self._backend.get_trial(trial_id)
+        return trial_id
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        self._backend.set_trial_param(trial_id, param_name, param_value_internal, distribution)
+
+        def change(trial: FrozenTrial) -> None:
+            value = distribution.to_external_repr(param_value_internal)
+            trial.params = {**trial.params, param_name: value}
+            trial.distributions = {**trial.distributions, param_name: distribution}
+
+        self._change(trial_id, change)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        changed = self._backend.set_trial_state_values(trial_id, state, values)
+        self._trials[trial_id] = self._backend.get_trial(trial_id)
+        return changed
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        self._backend.set_trial_intermediate_value(trial_id, step, intermediate_value)
+
+        def change(trial: FrozenTrial) -> None:
+            trial.intermediate_values = {**trial.intermediate_values, step: intermediate_value}
+
+        self._change(trial_id, change)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._backend.set_trial_user_attr(trial_id, key, value)
+
+        def change(trial: FrozenTrial) -> None:
+            trial.user_attrs = {**trial.user_attrs, key: value}
+
+        self._change(trial_id, change)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._backend.set_trial_system_attr(trial_id, key, value)
+
+        def change(trial: FrozenTrial) -> None:
+            trial.system_attrs = {**trial.system_attrs, key: value}
+
+        self._change(trial_id, change)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self._trials[trial_id]
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        trials = [t for t in self._trials.values() if states is None or t.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        return self._backend.get_trial_id_from_study_id_trial_number(study_id, trial_number)
+
+    def _change(self, trial_id: int, change: Callable[[FrozenTrial], None]) -> None:
+        """Change a copy: who has asked before keeps what it was given."""
+        trial = copy.copy(self._trials[trial_id])
+        change(trial)
+        self._trials[trial_id] = trial
+
+    # Studies: asked rarely, so nothing is kept of them.
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        return self._backend.create_new_study(directions, study_name)
+
+    def delete_study(self, study_id: int) -> None:
+        self._backend.delete_study(study_id)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._backend.set_study_user_attr(study_id, key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._backend.set_study_system_attr(study_id, key, value)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return self._backend.get_study_id_from_name(study_name)
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._backend.get_study_name_from_id(study_id)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return self._directions
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._backend.get_study_user_attrs(study_id)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._backend.get_study_system_attrs(study_id)
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        return self._backend.get_all_studies()
+
+    def remove_session(self) -> None:
+        self._backend.remove_session()

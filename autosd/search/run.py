@@ -1,0 +1,326 @@
+"""A whole search: lock, study, engine, finalists. The same call begins it and goes on with it."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from autosd.data.dataset import Data
+from autosd.data.loading import check_data, load_data
+from autosd.errors import AutosdError
+from autosd.models.build import build_student, check_model
+from autosd.models.student import Student
+from autosd.recipe import Recipe, StudyDefinition
+from autosd.search import finalists, ledger
+from autosd.search.bridge import Search, StudyBridge
+from autosd.search.chain import ChainBridge
+from autosd.search.engines import EngineName, slots_for, started
+from autosd.search.finalists import Candidate, Finalist
+from autosd.search.interrupts import raised
+from autosd.search.jobs import Job
+from autosd.search.lists import ListBridge, Plan, Run
+from autosd.search.meter import Meter, Use
+from autosd.search.mirror import mirrored
+from autosd.search.priors import enqueue_prior
+from autosd.search.progress import Quiet, Watch
+from autosd.search.pruners import make_pruner
+from autosd.search.samplers import check_sampler, make_sampler
+from autosd.search.space import Space
+from autosd.search.store import StudyLock
+from autosd.search.study import StudyFolder, close, lock_path, study_path
+from autosd.strategies.check import check_combination, check_on_student, check_recipe
+from autosd.strategies.strategy import discover
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search came to.
+
+    Attributes:
+        folder: the study.
+        counts: of its trials.
+        finalists: the confirmed ones, best first; empty where none were asked for.
+        use: how the slots were used, over all sessions.
+        seconds: wall time of this call.
+        resumed: whether the study was there before.
+        worked: whether anything was left to do.
+    """
+
+    folder: StudyFolder
+    counts: ledger.Counts
+    finalists: tuple[Finalist, ...]
+    use: Use
+    seconds: float
+    resumed: bool
+    worked: bool
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A checked definition with what was needed to check it."""
+
+    definition: StudyDefinition
+    space: Space
+    data: Data
+
+
+def check(
+    definition: StudyDefinition,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Ready:
+    """Check everything that can be checked before anything is written, and load the data.
+
+    Args:
+        definition: resolved.
+        overrides: parameters of the space fixed by `--set`.
+        cache: folder of decoded images, None for the default.
+        progress: of decoding, as `load_data` tells it.
+
+    Raises:
+        AutosdError: all faults that were found, one per line.
+    """
+    recipe = definition.recipe
+    _together(
+        lambda: check_data(recipe.data),
+        lambda: check_model(recipe.model),
+        lambda: check_sampler(definition.sampler),
+        lambda: make_pruner(definition.pruner, recipe.epochs),
+        lambda: check_recipe(recipe),
+    )
+    data = load_data(recipe.data, cache=cache, progress=progress)
+    student = build_student(recipe.model, len(data.class_names), data.image_shape, seed=0)
+    space = Space.read(
+        definition.space,
+        discover(),
+        check_combination,
+        overrides,
+        stages=len(student.spec.stages),
+    )
+    _together(*(_family_check(space, family, recipe, student) for family in space.families))
+    return Ready(definition, space, data)
+
+
+def _family_check(
+    space: Space, family: str, base: Recipe, student: Student
+) -> Callable[[], object]:
+    recipe = space.recipe(space.default_params(family), base)
+
+    def act() -> None:
+        check_recipe(recipe, f"family {family}")
+        check_on_student(recipe, student)
+
+    return act
+
+
+def _together(*checks: Callable[[], object]) -> None:
+    """Run all checks; their faults in one error."""
+    faults = []
+    for act in checks:
+        try:
+            act()
+        except AutosdError as error:
+            faults.append(str(error))
+    if faults:
+        raise AutosdError("\n".join(dict.fromkeys(faults)))
+
+
+def run_search(
+    ready: Ready,
+    root: Path,
+    *,
+    storage: str | None = None,
+    engine: EngineName = "ray",
+    cache: Path | None = None,
+    command: Sequence[str] = (),
+    watch: Watch | None = None,
+) -> Outcome:
+    """Begin the study of a definition under `root`, or go on with it, up to its finalists.
+
+    Args:
+        ready: from `check`.
+        root: the folder of studies.
+        storage: URL of a database server, None for the study's own file.
+        engine: `ray`, or `inline` for one trial at a time in this process.
+        cache: folder of decoded images, None for the default.
+        command: the command line, for the record.
+        watch: hears of every event.
+
+    Raises:
+        AutosdError: another process runs the study, or it exists with another definition.
+        EngineLost: Ray ended; the same call goes on.
+        KeyboardInterrupt: with the signal's number; the same call goes on.
+    """
+    begin, watch = time.monotonic(), watch or Quiet()
+    definition = ready.definition
+    resumed = (study_path(root, definition.name) / "study.yaml").exists()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with raised(), StudyLock(lock_path(root, definition.name)) as lock:
+        folder = StudyFolder.prepare(
+            root, definition, ready.space, storage=storage, command=command
+        )
+        folder.check_split(ready.data.counts, ready.data.fingerprint)
+        with contextlib.closing(
+            _Session(folder, ready.data, lock, engine, cache, watch)
+        ) as session:
+            worked = session.run()
+            return session.outcome(begin, resumed, worked)
+
+
+class _Session:
+    """One run of a study, with its lock held."""
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        data: Data,
+        lock: StudyLock,
+        engine: EngineName,
+        cache: Path | None,
+        watch: Watch,
+    ) -> None:
+        self.folder, self.engine, self.watch = folder, engine, watch
+        definition = self.definition = folder.definition
+        self.base = definition.recipe.with_seed(definition.seed)
+        self.job = Job(
+            key="",
+            recipe={},
+            folder="",
+            token=lock.token,
+            lock=str(lock.path.resolve()),
+            cache=str(cache.resolve()) if cache else None,
+            cpus=definition.per_trial.cpus,
+            gpus=definition.per_trial.gpus,
+        )
+        self.study = self._open()
+        self.slots = 1 if engine == "inline" else slots_for(definition.slots, definition.per_trial)
+        self.meter = Meter(self.slots, Use.of(self.study.user_attrs))
+        self.search = StudyBridge(self._search(), self.meter, watch)
+        self.confirm = ListBridge(self._plan(data), self._early(), self.meter, watch)
+
+    def close(self) -> None:
+        """Leave the record true and whole in one file."""
+        ledger.sweep(self.study)
+        close(self.study)
+
+    def run(self) -> bool:
+        """Do what is left; whether there was anything."""
+        if self.search.over and self._confirmed():
+            return False
+        chain = ChainBridge(self.search, self.confirm, self._choose)
+        with started(self.engine, self.slots, self.definition.per_trial) as drive:
+            drive(chain, self.watch)
+        self._settle()
+        return True
+
+    def outcome(self, begin: float, resumed: bool, worked: bool) -> Outcome:
+        """What there is now."""
+        return Outcome(
+            folder=self.folder,
+            counts=ledger.counts(self.study),
+            finalists=tuple(finalists.read_finalists(self.folder.finalists, self.folder.minimise)),
+            use=Use.of(self.study.user_attrs),
+            seconds=time.monotonic() - begin,
+            resumed=resumed,
+            worked=worked,
+        )
+
+    def _open(self) -> optuna.Study:
+        """The study with a sampler that does not repeat itself, nothing running, defaults first."""
+        definition, space = self.definition, self.folder.space
+        study = self.folder.load(read_only=False)
+        ledger.sweep(study)
+        ledger.enqueue_defaults(study, space)
+        sampler = make_sampler(
+            definition.sampler,
+            definition.seed,
+            families=len(space.families),
+            trials=definition.trials,
+            counted=ledger.counts(study).counted,
+        )
+        return mirrored(study, sampler, make_pruner(definition.pruner, self.base.epochs))
+
+    def _search(self) -> Search:
+        definition, space = self.definition, self.folder.space
+        return Search(
+            study=self.study,
+            space=space,
+            base=self.base,
+            folder=self.folder.path,
+            planned=definition.trials,
+            objective=definition.objective,
+            job=self._with(keep_logits=("val", finalists.PART)),
+            time_budget=definition.time_budget,
+            propose=self._propose,
+        )
+
+    def _propose(self) -> None:
+        """A prior trial now and then, where nothing waits and the sampler learns."""
+        if self.definition.sampler == "tpe" and not ledger.counts(self.study).waiting:
+            enqueue_prior(self.study, self.folder.space, self.definition.seed)
+
+    def _with(self, **fields: Any) -> Job:
+
+        return replace(self.job, **fields)
+
+    # Finalists
+
+    def _plan(self, data: Data) -> Plan:
+        job = self._with(
+            evaluate_on=(),
+            final=("val", finalists.PART),
+            keep_logits=(finalists.PART,),
+            export=True,
+        )
+        return Plan(self.folder.finalists, data.fingerprint, job)
+
+    def _early(self) -> list[Run]:
+        """Cross-entropy is a finalist whatever the search finds."""
+        wanted = self.definition.finalists
+        if not wanted.count:
+            return []
+        baseline = finalists.default(self.folder.space, self.base, finalists.BASELINE)
+        return finalists.runs([baseline], wanted.seeds)
+
+    def _candidates(self) -> list[Candidate]:
+        return finalists.choose(
+            self.folder.records(self.study),
+            self.folder.space,
+            self.base,
+            self.definition.finalists.count,
+            self.folder.minimise,
+        )
+
+    def _choose(self) -> list[Run]:
+        """The finalists, recorded as chosen but not yet confirmed."""
+        candidates = self._candidates()
+        self._write(candidates, confirmed=False)
+        return finalists.runs(candidates, self.definition.finalists.seeds)
+
+    def _confirmed(self) -> bool:
+        """Whether every run of the present finalists has its result."""
+        self.confirm.extend(finalists.runs(self._candidates(), self.definition.finalists.seeds))
+        return not self.confirm.left
+
+    def _settle(self) -> None:
+        """All runs of the finalists have ended, with a result or for good."""
+        self._write(self._candidates(), confirmed=True)
+
+    def _write(self, candidates: Sequence[Candidate], *, confirmed: bool) -> None:
+        if candidates:
+            finalists.write_chosen(
+                self.folder.finalists,
+                candidates,
+                self.definition.finalists.seeds,
+                self.definition.objective,
+                confirmed,
+            )

@@ -1,0 +1,180 @@
+"""Runs jobs one after the other in one process, epoch by epoch, for every engine."""
+
+import gc
+import json
+import logging
+import os
+import platform
+import random
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autosd.data.dataset import Data
+from autosd.data.loading import load_data
+from autosd.errors import EngineLost, TrialDiverged
+from autosd.files import write_atomically, write_text
+from autosd.recipe import Recipe
+from autosd.search.jobs import Failure, Job, Result, failure
+from autosd.training.report import EpochReport
+from autosd.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """The one worker of all engines. A failing run is a result; only a lost study raises.
+
+    Data sets stay loaded between jobs; nothing else does.
+    """
+
+    def __init__(self) -> None:
+        self._data: dict[str, Data] = {}
+        self._run: _Run | None = None
+
+    def begin(self, job: Job) -> None:
+        """Build data, student and strategies of `job`; faults show in the first step."""
+        self._run = None
+        _reset(job)
+        self._run = _Run(job)
+        self._run.guard(lambda run: run.build(self._load(run.job, run.recipe)))
+
+    def step(self) -> Result:
+        """One epoch; after the last one also the final evaluation and what is kept of the run.
+
+        Raises:
+            EngineLost: another driver has taken over the study.
+        """
+        if self._run is None:
+            raise RuntimeError("step before begin")
+        return self._run.step()
+
+    def _load(self, job: Job, recipe: Recipe) -> Data:
+        with_test = "test" in job.parts
+        key = json.dumps([recipe.data.model_dump(mode="json"), with_test, job.cache])
+        if key not in self._data:
+            cache = Path(job.cache) if job.cache else None
+            self._data[key] = load_data(recipe.data, cache=cache, with_test=with_test)
+        return self._data[key]
+
+
+class _Run:
+    """One job on its way."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.folder = Path(job.folder)
+        self.recipe = Recipe.parse(dict(job.recipe))
+        self.device = "cuda" if job.gpus > 0 else "cpu"
+        self.failure: Failure | None = None
+        self.result: dict[str, Any] | None = None
+        self.sent = 0
+        self.trainer: Trainer | None = None
+
+    def build(self, data: Data) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        job = self.job
+        self.trainer = Trainer(
+            self.recipe,
+            data,
+            train_on=job.train_on,
+            evaluate_on=job.evaluate_on,
+            device=self.device,
+            threads=job.cpus,
+            checkpoint=self.folder / "last.pt",
+        )
+        self.reports = self.trainer.epochs()
+
+    def step(self) -> Result:
+        begin = time.perf_counter()
+        if self.failure is None:
+            self.guard(_Run.advance)
+        history = [] if self.trainer is None else self.trainer.history
+        fresh, self.sent = history[self.sent :], len(history)
+        return {
+            "epoch": len(history),
+            "history": list(fresh),
+            "done": self.failure is not None or self.result is not None,
+            "result": self.result,
+            "failure": self.failure,
+            "seconds": time.perf_counter() - begin,
+            "worker": {"pid": os.getpid(), "host": platform.node(), "device": self.device},
+        }
+
+    def advance(self) -> None:
+        """Train an epoch, unless the checkpoint already holds them all."""
+        assert self.trainer is not None
+        report: EpochReport | None = next(self.reports, None)
+        if report is not None:
+            self.fence()
+            self.trainer.save()
+        if report is None or report.epoch >= report.epochs:
+            self.result = self.finish(self.trainer)
+
+    def finish(self, trainer: Trainer) -> dict[str, Any]:
+        """Evaluate, keep logits and the student; returns the metrics of the final parts."""
+        wanted = dict.fromkeys((*self.job.final, *self.job.keep_logits))
+        evaluations = {part: trainer.evaluate(part) for part in wanted}
+        self.fence()
+        logits = {
+            part: evaluations[part].logits.astype(np.float16) for part in self.job.keep_logits
+        }
+        if logits:
+            write_atomically(
+                self.folder / "logits.npz",
+                lambda file: np.savez(file, **logits),  # type: ignore[arg-type]
+            )
+        if self.job.export:
+            trainer.export(self.folder / "model", dict(self.job.details))
+        return {part: dict(evaluations[part].metrics) for part in self.job.final}
+
+    def fence(self) -> None:
+        """Stop here when another driver owns the study by now, so that its files stay whole.
+
+        Raises:
+            EngineLost: the lock file no longer holds the token of the job.
+        """
+        if self.job.lock and self.job.token not in _read(Path(self.job.lock)):
+            raise EngineLost(f"{self.job.key}: another process has taken over the study")
+
+    def guard(self, act: Any) -> None:
+        """Call `act(self)`; what goes wrong with the run becomes its failure."""
+        try:
+            act(self)
+        except EngineLost:
+            raise
+        except TrialDiverged as error:
+            self.failure = failure("diverged", str(error))
+        except Exception as error:
+            text = traceback.format_exc()
+            self.failure = failure("error", f"{type(error).__name__}: {error}", text)
+            self.fence()
+            write_text(self.folder / "error.txt", text)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _reset(job: Job) -> None:
+    """Put the process into the state of a fresh one: seeds, backend flags, threads, memory."""
+    seed = int(job.recipe.get("seed", 0))
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_num_threads(job.cpus)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    gc.collect()
+    if job.gpus > 0:
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(min(1.0, job.gpus))
