@@ -224,13 +224,12 @@ def make_pruner(name: str, epochs: int) -> BasePruner:
 def decide(study: optuna.Study, trial: Trial) -> Decision | None:
     """Whether a RUNNING trial should stop after what was reported, and why; None to go on.
 
-    To be called once after each report. Protected trials go on under every pruner.
+    To be called once after each report. Protected trials go on under every pruner, and count as
+    competitors of others.
     """
-    if _protected(trial):
-        return None
     if isinstance(study.pruner, FamilyPruner):
         return study.pruner.decide(study, ledger.frozen(study, trial))
-    if not trial.should_prune():
+    if not trial.should_prune() or _protected(trial):
         return None
     now = ledger.frozen(study, trial)
     name = type(study.pruner).__name__.removesuffix("Pruner").lower()
