@@ -24,7 +24,7 @@ def listing() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "slots": sorted(strategy.slots),
+            "slots": sorted(map(str, strategy.slots)),
             "reference": strategy.reference,
             "cost": _cost(strategy, student),
             "knobs": knob_rows(strategy.Knobs),
