@@ -1,5 +1,6 @@
 """Samplers by name, what each cannot do, and the window that keeps a long study fast."""
 
+import math
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,7 +121,7 @@ def startup_trials(families: int, trials: int) -> int:
 
 
 class WindowSampler(BaseSampler):
-    """Another sampler that sees at most the newest 500 and the best 500 finished trials.
+    """Another sampler that sees at most 1,000 finished trials, the newest and the best.
 
     A proposal of TPE takes time in proportion to what it looks at: half a second at 10,000.
     """
@@ -181,16 +182,21 @@ class WindowSampler(BaseSampler):
 def newest_and_best(
     finished: Sequence[FrozenTrial], count: int, direction: StudyDirection
 ) -> list[FrozenTrial]:
-    """The newest half of `count` trials, and the best of the others."""
+    """`count` trials: the newest, and of the older ones the best.
+
+    As many of the best as TPE's set of good trials holds, a tenth and at most 25. More of them
+    would fill its set of bad trials with good ones, and it would learn nothing.
+    """
+    best = min(math.ceil(count / 10), 25)
     ordered = sorted(finished, key=lambda trial: trial.number)
-    newest, older = ordered[-(count // 2) :], ordered[: -(count // 2)]
+    newest, older = ordered[-(count - best) :], ordered[: -(count - best)]
     sign = -1.0 if direction is StudyDirection.MINIMIZE else 1.0
 
     def merit(trial: FrozenTrial) -> tuple[bool, float]:
-        value = float("-inf") if trial.value is None else sign * trial.value
+        value = -math.inf if trial.value is None else sign * trial.value
         return trial.state is TrialState.COMPLETE, value
 
-    return sorted(older, key=merit)[-(count - len(newest)) :] + newest
+    return sorted(older, key=merit)[-best:] + newest
 
 
 class _Window(optuna.Study):
