@@ -2,15 +2,30 @@
 
 import json
 import math
+import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
+
+WIDE = 120
 
 
 def people(as_json: bool = False) -> Console:
     """The console for results: standard output, or standard error when a machine reads along."""
-    return Console(stderr=as_json, highlight=False, soft_wrap=False)
+    console = Console(stderr=as_json, highlight=False)
+    return console if console.is_terminal else Console(stderr=as_json, highlight=False, width=WIDE)
+
+
+def table(*columns: str, numbers: Sequence[str] = ()) -> Table:
+    """An empty table without lines; the columns in `numbers` are flush right."""
+    made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return made
 
 
 def side() -> Console:
@@ -33,3 +48,9 @@ def finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def near(path: Path) -> str:
+    """A path as one would type it here."""
+    shown = os.path.relpath(path)
+    return str(path) if shown.startswith("..") else shown

@@ -4,10 +4,11 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from autosd.cli import options
-from autosd.cli.console import emit, people
+from autosd.cli.console import emit, people, table
 
 
 class Kind(StrEnum):
@@ -43,23 +44,18 @@ def show(
 def _table(kind: Kind, entries: list[dict[str, Any]]) -> Table:
     if kind is Kind.STRATEGIES:
         return _strategies(entries)
-    table = Table(box=None, pad_edge=False)
     columns = list(entries[0]) if entries else ["name"]
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    made = table(*columns)
     for entry in entries:
-        table.add_row(*(str(entry[column]) for column in columns))
-    return table
+        made.add_row(*(escape(str(entry[column])) for column in columns))
+    return made
 
 
 def _strategies(entries: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("strategy", "cost", "slots", "knobs (default)", "reference"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("strategy", "cost"))
+    made = table("strategy", "cost", "knobs (default)", "reference", numbers=("cost",))
     for entry in entries:
         knobs = ", ".join(f"{knob['name']} ({knob['default']})" for knob in entry["knobs"])
-        cost = f"x{entry['cost']['step']:.2f}"
-        table.add_row(
-            entry["name"], cost, ", ".join(entry["slots"]), knobs or "-", entry["reference"]
+        made.add_row(
+            entry["name"], f"{entry['cost']['step']:.2f}", knobs or "-", escape(entry["reference"])
         )
-    return table
+    return made

@@ -1,6 +1,5 @@
 """The end of a search as a person reads it: families, finalists, the winner, what to type next."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from autosd import yamlfile
-from autosd.cli.words import duration, metric, percent
+from autosd.cli.console import near, table
+from autosd.cli.words import duration, mean_and_sd, metric, percent
 from autosd.recipe import StudyDefinition
-from autosd.results.wording import amount, interval
+from autosd.results.wording import against, amount
 
 if TYPE_CHECKING:
     from autosd.results.forecast import Forecast
@@ -32,7 +32,7 @@ def show(found: "Found", directory: Path, console: Console) -> None:
         )
         console.print(finalists(found))
         console.print()
-        console.print(found.verdict, markup=False)
+        console.print(f"{found.winner_line}\n{found.verdict}", markup=False)
     console.print()
     use = "" if outcome.use.share is None else f"; slots busy {percent(outcome.use.share)}"
     console.print(
@@ -46,11 +46,10 @@ def show(found: "Found", directory: Path, console: Console) -> None:
 def families(found: "Found") -> Table:
     """The leaderboard per family, cross-entropy among them."""
     objective, images = found.objective, _images(found, "val")
-    table = Table(box=None, pad_edge=False)
-    for column in ("family", "best", "to CE", "trial", "complete", "pruned", "failed"):
-        table.add_column(column, justify="left" if column == "family" else "right")
+    numbers = ("best", "to CE", "trial", "complete", "pruned", "failed")
+    made = table("family", *numbers, numbers=numbers)
     for row in found.rows:
-        table.add_row(
+        made.add_row(
             escape(row.family),
             metric(row.value, objective, images),
             "-" if row.gain is None else amount(row.gain, objective).split()[0],
@@ -59,32 +58,25 @@ def families(found: "Found") -> Table:
             str(row.pruned),
             str(row.failed),
         )
-    return table
+    return made
 
 
 def finalists(found: "Found") -> Table:
     """Finalists with their spread and their difference to cross-entropy."""
     objective, images = found.objective, _images(found, "select")
-    table = Table(box=None, pad_edge=False)
-    for column in ("recipe", "mean", "sd", "seeds", "to CE", "95 % interval", "verdict"):
-        table.add_column(column, justify="left" if column in ("recipe", "verdict") else "right")
+    made = table("recipe", "mean ± sd", "to CE (95 % interval)", "verdict")
     for number, row in enumerate(found.comparisons):
         one, difference = row.finalist, row.difference
         reference = one.label == "cross_entropy"
-        sd = "-" if one.sd is None else metric(one.sd, objective, images).removesuffix(" %")
-        table.add_row(
+        missing = "" if one.n == len(one.values) else f", {one.n} of {len(one.values)} seeds"
+        made.add_row(
             escape(one.label),
-            metric(one.mean, objective, images),
-            sd,
-            str(one.n),
-            "-"
-            if difference is None or reference
-            else amount(difference.mean, objective).split()[0],
-            "-" if difference is None or reference else interval(difference, objective),
+            mean_and_sd(one.mean, one.sd, objective, images) + missing,
+            "" if difference is None or reference else against(difference, objective),
             "reference" if reference else row.verdict,
             style="bold" if number == 0 else None,
         )
-    return table
+    return made
 
 
 def _images(found: "Found", part: str) -> int | None:
@@ -96,36 +88,29 @@ def _images(found: "Found", part: str) -> int | None:
 def _say_what_next(found: "Found", directory: Path, console: Console) -> None:
     folder = found.outcome.folder
     where = "" if directory == Path("runs") else f" --dir {directory}"
-    console.print(f"stored in {_near(folder.path)}", markup=False, soft_wrap=True)
+    console.print(f"stored in {near(folder.path)}", markup=False, soft_wrap=True)
     if found.model_dir is not None and found.winner is not None:
         console.print(
-            f"student of the winner ({found.winner.label}): {_near(found.model_dir)}",
+            f"student of the winner ({found.winner.label}): {near(found.model_dir)}",
             markup=False,
             soft_wrap=True,
         )
     console.print("\n[bold]Next[/bold]")
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row(f"autosd retrain {folder.name} --seeds 5{where}", "all training data, on test")
-    table.add_row(f"autosd best {folder.name} --yaml best.yaml{where}", "the recipe as a file")
-    table.add_row(f"autosd dashboard {folder.name}{where}", "every trial in the browser")
-    console.print(table)
-
-
-def _near(path: Path) -> str:
-    """A path as one would type it here."""
-    shown = os.path.relpath(path)
-    return str(path) if shown.startswith("..") else shown
+    made = table("command", "what")
+    made.show_header = False
+    made.add_row(f"autosd retrain {folder.name} --seeds 5{where}", "all training data, on test")
+    made.add_row(f"autosd best {folder.name} --yaml best.yaml{where}", "the recipe as a file")
+    made.add_row(f"autosd dashboard {folder.name}{where}", "every trial in the browser")
+    console.print(made)
 
 
 def show_forecast(definition: StudyDefinition, expected: "Forecast", console: Console) -> None:
     """Print what a study would do and take."""
     console.print(yamlfile.dumps(definition.mapping()), markup=False, soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    for column in ("family", "knobs", "seconds per epoch"):
-        table.add_column(column, justify="left" if column == "family" else "right")
+    made = table("family", "knobs", "seconds per epoch", numbers=("knobs", "seconds per epoch"))
     for family, seconds in expected.seconds_per_epoch.items():
-        table.add_row(escape(family), str(expected.space["families"][family]), f"{seconds:.2f}")
-    console.print(table)
+        made.add_row(escape(family), str(expected.space["families"][family]), f"{seconds:.2f}")
+    console.print(made)
     shared = ", ".join(expected.space["training"]) or "none"
     console.print(f"parameters: {expected.space['parameters']}; shared by all: {shared}")
     console.print(

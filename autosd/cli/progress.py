@@ -25,7 +25,7 @@ class View:
         self.console, self.objective = console, objective
         self._live = Live(console=console, transient=True, refresh_per_second=4)
         self._last_line = -LINE_EVERY
-        self._last_stage = ""
+        self._stages: set[str] = set()
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -47,8 +47,9 @@ class View:
             self._live.update(picture(progress, self.objective))
             return
         now = time.monotonic()
-        if progress.stage != self._last_stage or now - self._last_line >= LINE_EVERY:
-            self._last_stage, self._last_line = progress.stage, now
+        if progress.stage not in self._stages or now - self._last_line >= LINE_EVERY:
+            self._stages.add(progress.stage)
+            self._last_line = now
             self.console.print(line(progress, self.objective), soft_wrap=True, markup=False)
 
     def say(self, line: str) -> None:
@@ -68,7 +69,7 @@ def line(progress: Progress, objective: str) -> str:
     text = f"{progress.stage} {progress.finished}/{progress.planned}: {counts}"
     if progress.best is not None:
         text += f"; best {metric(progress.best.value, objective)} ({progress.best.family})"
-    if progress.seconds_left is not None:
+    if progress.seconds_left:
         text += f"; about {duration(progress.seconds_left)} left"
     return text
 
@@ -91,7 +92,7 @@ def picture(progress: Progress, objective: str) -> RenderableType:
 
 
 def _times(progress: Progress) -> str:
-    if progress.seconds_left is None:
+    if not progress.seconds_left:
         return duration(progress.seconds)
     return f"{duration(progress.seconds)}, about {duration(progress.seconds_left)} left"
 

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from autosd.cli import options
-from autosd.cli.console import emit, people, side
-from autosd.cli.words import duration, percent, points
+from autosd.cli.console import emit, near, people, side, table
+from autosd.cli.words import duration, mean_and_sd, percent
 
 if TYPE_CHECKING:
     from autosd.results.retrain import Retrained
@@ -65,12 +64,11 @@ def _epoch(report: "EpochReport", console: Console) -> None:
 
 
 def _show_trained(trained: "Trained", console: Console) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in ("part", "images", "top-1", "top-5", "NLL", "ECE"):
-        table.add_column(column, justify="left" if column == "part" else "right")
+    numbers = ("images", "top-1", "top-5", "NLL", "ECE")
+    made = table("part", *numbers, numbers=numbers)
     for part, values in trained.metrics.items():
         images = trained.images[part]
-        table.add_row(
+        made.add_row(
             part,
             f"{images:,}",
             percent(values["top1"], images),
@@ -78,7 +76,7 @@ def _show_trained(trained: "Trained", console: Console) -> None:
             f"{values['nll']:.3f}",
             f"{values['ece']:.3f}",
         )
-    console.print(table)
+    console.print(made)
     console.print(
         f"student: {trained.folder}   (Python: autosd.load({str(trained.folder)!r}))",
         markup=False,
@@ -125,26 +123,28 @@ def retrain(
 
 
 def _show_retrained(done: "Retrained", console: Console) -> None:
-    table = Table(box=None, pad_edge=False)
-    heads = ("recipe", "n", "test top-1", "sd", "difference", "95 % interval", "verdict")
-    for column in heads:
-        table.add_column(column, justify="left" if column in ("recipe", "verdict") else "right")
+    from autosd.results.wording import against
+
+    seeds = max(row.top1.n for row in done.rows)
+    console.print(
+        f"Test top-1 over {seeds} paired seeds, {done.images:,} images, trained on all the rest:"
+    )
+    made = table("recipe", "mean ± sd", "to CE (95 % interval)", "verdict")
     for row in done.rows:
         reference = row is done.rows[-1]
-        low, high = row.difference.low, row.difference.high
-        interval = "-" if low is None or reference else f"{points(low)} to {points(high)}"
-        table.add_row(
+        missing = "" if row.top1.n == seeds else f", {row.top1.n} seeds"
+        made.add_row(
             escape(row.recipe),
-            str(row.top1.n),
-            percent(row.top1.mean, done.images),
-            "-" if row.top1.sd is None else f"{100 * row.top1.sd:.1f}",
-            "reference" if reference else points(row.difference.mean),
-            interval,
-            "" if reference else row.verdict,
+            mean_and_sd(row.top1.mean, row.top1.sd, "top1", done.images) + missing,
+            "" if reference else against(row.difference, "top1"),
+            "reference" if reference else row.verdict,
         )
-    console.print(table)
+    console.print(made)
+    console.print()
     for line in done.remarks:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, markup=False)
     console.print(
-        f"took {duration(done.seconds)}; student: {done.model_dir}", markup=False, soft_wrap=True
+        f"student of the winner: {near(done.model_dir)}  ({duration(done.seconds)})",
+        markup=False,
+        soft_wrap=True,
     )

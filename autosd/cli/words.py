@@ -1,6 +1,9 @@
 """Numbers as people read them: percent with no more digits than the data can carry."""
 
-from autosd.results.outcome import Score
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autosd.results.outcome import Score
 
 FINE = 10_000
 
@@ -12,11 +15,6 @@ def percent(value: float | None, images: int | None = None) -> str:
     return f"{100 * value:.{2 if images is not None and images >= FINE else 1}f} %"
 
 
-def points(value: float | None) -> str:
-    """A difference of fractions in percentage points with its sign."""
-    return "-" if value is None else f"{100 * value:+.1f}"
-
-
 def metric(value: float | None, objective: str, images: int | None = None) -> str:
     """A value of the objective: percent for accuracies, three decimals for a loss."""
     if value is None:
@@ -24,12 +22,19 @@ def metric(value: float | None, objective: str, images: int | None = None) -> st
     return f"{value:.3f}" if objective == "nll" else percent(value, images)
 
 
-def score(shown: Score) -> str:
-    """A mean with its spread: `87.2 % ± 0.4 (3 seeds)`."""
-    text = metric(shown.value, shown.objective, shown.images)
-    if shown.sd is not None:
-        sd = f"{shown.sd:.3f}" if shown.objective == "nll" else f"{100 * shown.sd:.1f}"
-        text += f" ± {sd}"
+def mean_and_sd(mean: float, sd: float | None, objective: str, images: int | None = None) -> str:
+    """A mean and its spread in one unit: `87.2 ± 0.4 %`, or `0.421 ± 0.013`."""
+    if sd is None:
+        return metric(mean, objective, images)
+    if objective == "nll":
+        return f"{mean:.3f} ± {sd:.3f}"
+    value, spread = percent(mean, images), percent(sd, images)
+    return f"{value.removesuffix(' %')} ± {spread}"
+
+
+def score(shown: "Score") -> str:
+    """A mean with its spread: `87.2 ± 0.4 % (3 seeds)`."""
+    text = mean_and_sd(shown.value, shown.sd, shown.objective, shown.images)
     return f"{text} ({shown.n} seed{'' if shown.n == 1 else 's'})"
 
 

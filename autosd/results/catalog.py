@@ -59,10 +59,10 @@ def studies(directory: Path) -> Entries:
 
 
 def samplers() -> Entries:
-    """Samplers by name."""
+    """Samplers by name, with what each cannot do."""
     from autosd.search.samplers import SAMPLERS
 
-    return [{"name": name} for name in SAMPLERS]
+    return [{"name": name, "limits": kind.limits} for name, kind in SAMPLERS.items()]
 
 
 def pruners() -> Entries:

@@ -63,7 +63,8 @@ def _epoch(recipe: Recipe, data: Data, cpus: int) -> float:
     _, report = trainer.epochs()
     speed = float(report.images_per_second)
     evaluation = max(0.0, float(report.seconds) - len(few) / speed)
-    return data.counts["train"] / speed + evaluation
+    seconds: float = data.counts["train"] / speed + evaluation
+    return seconds
 
 
 def _bytes(ready: Ready, base: Recipe, slots: int) -> float:

@@ -43,6 +43,11 @@ class Found:
         return sentence(first.finalist.label, first.difference, self.objective)
 
     @property
+    def winner_line(self) -> str:
+        """Who won."""
+        return "" if self.winner is None else f"Winner: {self.winner.label}."
+
+    @property
     def objective(self) -> str:
         """What was searched for."""
         return self.outcome.folder.definition.objective

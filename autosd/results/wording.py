@@ -17,6 +17,12 @@ def interval(difference: Difference, objective: str) -> str:
     return f"{scale * difference.low:+.{digits}f} to {scale * difference.high:+.{digits}f}"
 
 
+def against(difference: Difference, objective: str) -> str:
+    """A difference and its interval without a unit: `+0.9 (-2.3 to +4.1)`."""
+    mean = amount(difference.mean, objective).split()[0]
+    return f"{mean} ({interval(difference, objective)})" if difference.smallest else mean
+
+
 def sentence(label: str, difference: Difference | None, objective: str) -> str:
     """What is known of a recipe against cross-entropy."""
     if label == BASELINE:
