@@ -1,5 +1,6 @@
 """Runs jobs one after the other in one process, epoch by epoch, for every engine."""
 
+import atexit
 import gc
 import json
 import logging
@@ -33,6 +34,7 @@ class Worker:
     """
 
     def __init__(self) -> None:
+        atexit.register(gc.unfreeze)  # else libraries call what is frozen a leak
         self._data: dict[str, Data] = {}
         self._run: _Run | None = None
 
@@ -175,6 +177,7 @@ def _reset(job: Job) -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     gc.collect()
+    gc.freeze()  # what is left are modules and data: looking through them takes 0.15 s each time
     if job.gpus > 0:
         torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction(min(1.0, job.gpus))
