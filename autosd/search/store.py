@@ -37,6 +37,9 @@ DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 SECRETS = ("password", "passwd", "sslpassword")
 
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news are for its own users
+
+
 class StudyLocked(AutosdError):
     """Another process runs this study."""
 
@@ -95,7 +98,7 @@ def open_storage(url: str, *, read_only: bool = False) -> optuna.storages.RDBSto
     if path is None:
         return _open_server(url)
     if read_only and not path.is_file():
-        raise AutosdError(f"{path}: no such database; is the study folder complete?")
+        raise AutosdError(f"{path}: no such database")
     try:
         return _read_sqlite(path) if read_only else _write_sqlite(path)
     except (*DATABASE_ERRORS, RuntimeError, AssertionError) as error:

@@ -163,6 +163,9 @@ class StudyFolder:
         Raises:
             AutosdError: the storage is missing, broken or has no such study.
         """
+        file = store.sqlite_path(self.url)
+        if file is not None and not file.is_file():
+            raise AutosdError(f"{file}: no such database; {WAY_OUT}")
         storage = store.open_storage(self.url, read_only=read_only)
         try:
             with store.readable(self.url):

@@ -12,8 +12,6 @@ from autosd.errors import AutosdError
 from autosd.recipe import Recipe, StudyDefinition
 from autosd.search.space import Space
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
 
 class Knobs(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
