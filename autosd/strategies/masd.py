@@ -16,22 +16,26 @@ weights unless `detach_targets` is set. Students without blocks to copy get ligh
 depthwise-separable stages. A batch of one row trains without branches: it has no statistics.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from autosd.data.batches import Batch
-from autosd.models.pooling import pool
 from autosd.models.student import Activations, Student
+from autosd.strategies.branches import (
+    Branch,
+    BranchDepth,
+    last_taps,
+    stand_in_note,
+    too_many_taps,
+)
 from autosd.strategies.costs import survey
 from autosd.strategies.losses import tempered
 from autosd.strategies.passes import on_device, same_precision
 from autosd.strategies.strategy import Cost, RunSpec, Slot, Strategy, Targets
 from autosd.streams import Clock
-
-FULL_BLOCKS = 2
 
 
 def teacher_weights(losses: Tensor, weighting_temperature: float) -> Tensor:
@@ -104,20 +108,17 @@ class MaskedGenerator(nn.Module):
         return features
 
 
-class Branch(nn.Module):
-    """Mask, generator, a copy of the stages after a tap, pooling and a classifier."""
+class MaskedBranch(nn.Module):
+    """Mask and generator before a branch."""
 
-    def __init__(self, student: Student, tap: int, most_blocks: int) -> None:
+    def __init__(self, student: Student, tap: int, depth: BranchDepth) -> None:
         super().__init__()
-        spec = student.spec
-        blocks = [min(most_blocks, count) for count in student.blocks_per_stage()[tap + 1 :]]
-        self.generator = MaskedGenerator(spec.stages[tap].channels)
-        self.stages = student.branch(tap, blocks)
-        self.classifier = nn.Linear(spec.stages[-1].channels, spec.classes)
+        self.generator = MaskedGenerator(student.spec.stages[tap].channels)
+        self.branch = Branch(student, tap, depth)
 
     def forward(self, tap: Tensor, kept: Tensor) -> Tensor:
         """Logits `[B, K]`."""
-        logits: Tensor = self.classifier(pool(self.stages(self.generator(tap, kept))))
+        logits: Tensor = self.branch(self.generator(tap, kept))[0]
         return logits
 
 
@@ -142,7 +143,7 @@ class Masd(Strategy):
         num_taps: int = Field(
             2, ge=0, description="branches, after the last stages before the final one"
         )
-        branch_depth: Literal["full", "light"] = Field(
+        branch_depth: BranchDepth = Field(
             "full", description="blocks per copied stage: at most two, or one"
         )
         detach_targets: bool = Field(
@@ -153,10 +154,9 @@ class Masd(Strategy):
 
     def __init__(self, knobs: Knobs, student: Student, run: RunSpec) -> None:
         super().__init__(knobs, student, run)
-        last = len(student.spec.stages) - 1
-        most_blocks = FULL_BLOCKS if knobs.branch_depth == "full" else 1
-        self.taps = [last - 1 - k for k in range(knobs.num_taps)]
-        branches = nn.ModuleList(Branch(student, tap, most_blocks) for tap in self.taps)
+        self.taps = last_taps(student, knobs.num_taps)
+        depth = knobs.branch_depth
+        branches = nn.ModuleList(MaskedBranch(student, tap, depth) for tap in self.taps)
         self.branches = on_device(branches, run.device)
         self.share = self._share(student)
 
@@ -166,22 +166,11 @@ class Masd(Strategy):
 
     @classmethod
     def check(cls, knobs: Knobs, student: Student) -> list[str]:
-        most = len(student.spec.stages) - 1
-        if knobs.num_taps <= most:
-            return []
-        return [
-            f"masd.num_taps: {student.spec.name} has {most + 1} stages, so at most {most}, "
-            f"not {knobs.num_taps}"
-        ]
+        return too_many_taps("masd", knobs.num_taps, student)
 
     @classmethod
     def notes(cls, knobs: Knobs, student: Student) -> list[str]:
-        if student.spec.copies_stages or knobs.num_taps == 0:
-            return []
-        return [
-            f"masd: {student.spec.name} has no blocks to copy; its branches are light "
-            "depthwise-separable stages"
-        ]
+        return stand_in_note("masd", student) if knobs.num_taps > 0 else []
 
     def cost(self) -> Cost:
         return Cost(1.0 + self.share, 1.0 + self.share)

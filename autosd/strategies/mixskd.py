@@ -173,17 +173,28 @@ class Mixskd(Strategy):
         own = Mix(batch.mix.perm[batch.fresh :] - batch.fresh, batch.mix.lam)
         features = _views([full(pool(last)) for last in maps], own)
         ensembles = self.ensemble(*features.blended), self.ensemble(*features.mixed)
-        shallow = [targets.cross_entropy(head).mean() for head in logits[:-1]]
-        mixtures = targets.rows(slice(batch.fresh, None))
-        graded = [mixtures.cross_entropy(ensemble).mean() for ensemble in ensembles]
         predictions, temperature = _views(logits, own), self.knobs.temperature
         return {
-            "mixskd/final": targets.cross_entropy(activations.logits).mean(),
-            "mixskd/heads": 2.0 * _sum(shallow),
-            "mixskd/ensemble": _sum(graded),
+            **self._supervised(logits, ensembles, targets, batch.fresh),
             "mixskd/mutual": mixture_distillation(*predictions, ensembles, temperature),
             **self._feature_terms(features, _views([full(last) for last in maps], own)),
         }
+
+    def _supervised(
+        self,
+        logits: list[Tensor],
+        ensembles: tuple[Tensor, Tensor],
+        targets: Targets,
+        fresh: int,
+    ) -> dict[str, Tensor]:
+        """What heads learn from labels and their mixtures, and the ensemble from the latter."""
+        *shallow, final = [targets.cross_entropy(head).mean() for head in logits]
+        mixtures = targets.rows(slice(fresh, None))
+        graded = [mixtures.cross_entropy(ensemble).mean() for ensemble in ensembles]
+        terms = {"mixskd/final": final, "mixskd/ensemble": _sum(graded)}
+        if shallow:
+            terms["mixskd/heads"] = 2.0 * _sum(shallow)
+        return terms
 
     def _heads(self, activations: Activations) -> tuple[list[Tensor], list[Tensor]]:
         """Logits `[2n, K]` and last maps `[2n, C, H, W]` of all heads, the final one last."""

@@ -26,7 +26,7 @@ from autosd.models.pooling import pool
 from autosd.models.student import Activations, Student
 from autosd.strategies.costs import survey
 from autosd.strategies.label_smoothing import smooth
-from autosd.strategies.losses import tempered
+from autosd.strategies.losses import full, tempered
 from autosd.strategies.nontarget import of_true, without_true
 from autosd.strategies.passes import on_device, same_precision
 from autosd.strategies.strategy import Cost, Effect, RunSpec, Slot, Strategy, Targets
@@ -156,7 +156,7 @@ class Uskd(Strategy):
         if knobs.nontarget_weight == 0 and knobs.weak_weight == 0:
             return terms
         with same_precision(activations):
-            weak = self.head(activations.taps[TAP]).float()
+            weak = full(self.head(activations.taps[TAP]))
         if knobs.nontarget_weight > 0:
             wrong = nontarget_loss(logits, weak, targets.labels, knobs.rank)
             terms["uskd/nontarget"] = knobs.nontarget_weight * wrong
