@@ -345,20 +345,9 @@ def read_token(path: Path) -> str | None:
 @contextlib.contextmanager
 def lock_if_free(path: Path) -> Iterator[StudyLock | None]:
     """Hold the lock if nobody else does: how a reader may sweep (rule R21)."""
-    lock = StudyLock(path, wait=0.0)
-    try:
-        lock.__enter__()
-    except StudyLocked:
-        yield None
-        return
-    with lock_held(lock):
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = stack.enter_context(StudyLock(path, wait=0.0))
+        except StudyLocked:
+            lock = None
         yield lock
-
-
-@contextlib.contextmanager
-def lock_held(lock: StudyLock) -> Iterator[StudyLock]:
-    """Release an already taken lock at the end of the block."""
-    try:
-        yield lock
-    finally:
-        lock.__exit__(None, None, None)
