@@ -7,9 +7,24 @@ from typing import Any
 
 from autosd import resources, yamlfile
 from autosd.errors import AutosdError
-from autosd.recipe import Recipe, StudyDefinition, nearest, set_values
+from autosd.recipe import Recipe, StudyDefinition, set_values
 
 DEFAULT_STUDY = "digits"
+OPTIONS = {
+    "name": "--name",
+    "recipe.data.name": "--data",
+    "recipe.model": "--model",
+    "space": "--space",
+    "trials": "--trials",
+    "recipe.epochs": "--epochs",
+    "time_budget": "--time-budget",
+    "sampler": "--sampler",
+    "pruner": "--pruner",
+    "slots": "--slots",
+    "per_trial.cpus": "--cpus-per-trial",
+    "per_trial.gpus": "--gpus-per-trial",
+    "seed": "--seed",
+}
 STUDY_KEYS = frozenset(StudyDefinition.model_fields) - {"recipe"}
 UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -43,15 +58,16 @@ def base_values(study: str | None, data: str | None, root: Path) -> tuple[dict[s
     if study is None and data is not None and data not in resources.names("studies"):
         return default_definition(data), "study"
     name = study or data or DEFAULT_STUDY
+    shipped = name in resources.names("studies")
     started = root / name / "study.yaml"
-    if name not in resources.names("studies") and "/" not in name and started.is_file():
+    if not shipped and "/" not in name and started.is_file():
         path = started
     else:
         path = resources.find("studies", name)
     values = yamlfile.read(path)
     if not isinstance(values, dict):
         raise AutosdError(f"{path}: a mapping of keys to values is needed")
-    return values, str(path)
+    return values, f"study {name}" if shipped else str(path)
 
 
 def assignments(pairs: Sequence[str]) -> dict[str, Any]:
@@ -93,8 +109,24 @@ def resolve(
         if first not in STUDY_KEYS:
             fixed[key.removeprefix("recipe.")] = value
     given = {key: value for key, value in options.items() if value is not None}
-    definition = StudyDefinition.parse(set_values(values, {**given, **study}), where)
+    try:
+        definition = StudyDefinition.parse(set_values(values, {**given, **study}), where)
+    except AutosdError as error:
+        lines = [_blamed(line, where, given, sets) for line in str(error).splitlines()]
+        raise AutosdError("\n".join(lines)) from None
     return definition, fixed
+
+
+def _blamed(line: str, where: str, given: Mapping[str, Any], sets: Mapping[str, Any]) -> str:
+    """A fault with the option that caused it in the place of the file."""
+    place = line.removeprefix(f"{where}: ")
+    for key in sets:
+        if place.removeprefix("recipe.").startswith(key.removeprefix("recipe.")):
+            return f"--set {place.removeprefix('recipe.')}"
+    for key in given:
+        if place.startswith(f"{key}:"):
+            return OPTIONS[key] + place.removeprefix(key)
+    return line
 
 
 def seconds(text: str | None) -> float | None:
@@ -109,16 +141,3 @@ def seconds(text: str | None) -> float | None:
     if match is None or match[2] not in UNITS or float(match[1]) <= 0:
         raise AutosdError(f"--time-budget {text}: seconds or 90s, 30m, 2h are needed")
     return float(match[1]) * UNITS[match[2]]
-
-
-def one_of(what: str, value: str, known: Sequence[str]) -> str:
-    """`value` if it is known.
-
-    Raises:
-        AutosdError: with what is allowed and the nearest name.
-    """
-    if value not in known:
-        raise AutosdError(
-            f"no {what} named '{value}'; there are: {', '.join(known)}.{nearest(value, known)}"
-        )
-    return value

@@ -101,8 +101,12 @@ def search(
     definition, fixed = resolve(values, where, given, assignments(settings or ()))
     notes = side()
 
+    from autosd.search.engines import slots_for
     from autosd.search.run import check
+    from autosd.search.store import storage_url
 
+    slots_for(definition.slots, definition.per_trial)
+    storage_url(directory / definition.name, storage)
     ready = check(definition, fixed, progress=_telling(notes))
     if dry_run:
         _forecast(ready, as_json)

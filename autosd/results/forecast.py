@@ -7,6 +7,7 @@ from autosd.data.dataset import Data
 from autosd.recipe import Recipe
 from autosd.search.engines import slots_for
 from autosd.search.run import Ready
+from autosd.strategies.costs import planned_epochs
 from autosd.training.trainer import Trainer
 
 STEPS = 8
@@ -41,30 +42,31 @@ def forecast(ready: Ready) -> Forecast:
         family: space.recipe(space.default_params(family), base) for family in space.families
     }
     cpus = definition.per_trial.cpus
-    epochs = {family: _epoch(recipe, ready.data, cpus) for family, recipe in recipes.items()}
+    measured = {family: _epoch(recipe, ready.data, cpus) for family, recipe in recipes.items()}
     slots = slots_for(definition.slots, definition.per_trial)
-    mean = sum(epochs.values()) / len(epochs)
+    mean = sum(seconds * epochs for seconds, epochs in measured.values()) / len(measured)
     finalists = definition.finalists
     runs = definition.trials + (finalists.count + 2) * finalists.seeds * bool(finalists.count)
     return Forecast(
         space=space.describe(),
-        seconds_per_epoch=epochs,
+        seconds_per_epoch={family: seconds for family, (seconds, _) in measured.items()},
         slots=slots,
-        seconds=runs * base.epochs * mean / slots,
+        seconds=runs * mean / slots,
         bytes=_bytes(ready, base, slots),
     )
 
 
-def _epoch(recipe: Recipe, data: Data, cpus: int) -> float:
-    """Seconds of an epoch, from the second pass over a few batches and one evaluation."""
+def _epoch(recipe: Recipe, data: Data, cpus: int) -> tuple[float, int]:
+    """Seconds of an epoch, from the second pass over a few batches and one evaluation, and epochs."""
     few = data.rows["train"][: STEPS * recipe.batch_size]
     small = replace(data, rows={**data.rows, "train": few})
-    trainer = Trainer(recipe.model_copy(update={"epochs": 2}), small, threads=cpus)
+    short = recipe.model_copy(update={"epochs": 2, "budget": "epochs"})
+    trainer = Trainer(short, small, threads=cpus)
     _, report = trainer.epochs()
     speed = float(report.images_per_second)
     evaluation = max(0.0, float(report.seconds) - len(few) / speed)
     seconds: float = data.counts["train"] / speed + evaluation
-    return seconds
+    return seconds, planned_epochs(recipe, trainer.cost)
 
 
 def _bytes(ready: Ready, base: Recipe, slots: int) -> float:
@@ -73,7 +75,7 @@ def _bytes(ready: Ready, base: Recipe, slots: int) -> float:
     data, definition = ready.data, ready.definition
     classes = len(data.class_names)
     student = build_student(base.model, classes, data.image_shape, 0)
-    weights = 4.0 * sum(tensor.numel() for tensor in student.state_dict().values())
+    weights: float = 4.0 * sum(tensor.numel() for tensor in student.state_dict().values())
     logits = 2.0 * classes * (data.counts["val"] + data.counts["select"])
     finalists = (definition.finalists.count + 2) * definition.finalists.seeds
     checkpoints = CHECKPOINT_FACTOR * weights * (KEPT_CHECKPOINTS + slots)
