@@ -108,6 +108,10 @@ class Recipe(Form):
     data: DataSpec
     model: ModelSpec = ModelSpec(name="resnet8")
     epochs: int = Field(20, ge=1, le=100_000)
+    budget: Literal["epochs", "compute"] = Field(
+        "epochs",
+        description="what `epochs` counts: epochs, or the image passes of as many plain ones",
+    )
     batch_size: int = Field(128, ge=1, le=65_536)
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()

@@ -80,7 +80,7 @@ def train(
     write_json(folder / "metrics.json", metrics)
     speed = sum(speeds) / len(speeds) if speeds else 0.0
     images = {part: data.counts[part] for part in metrics}
-    return Trained(metrics, recipe.epochs, speed, folder, images, tuple(warnings))
+    return Trained(metrics, trainer.planned, speed, folder, images, tuple(warnings))
 
 
 def _trainer(recipe: Recipe, data: Any, folder: Path) -> "Trainer":

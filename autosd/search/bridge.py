@@ -62,17 +62,26 @@ class Search:
 
 @dataclass
 class _Live:
-    """A trial on a slot."""
+    """A trial on a slot; `budget` are its recipe's epochs, `epochs` those that are planned."""
 
     trial: Trial
     curve: Curve
     family: str
+    budget: int
     epochs: int
     epoch: int = 0
     value: float = math.nan
     seconds: float = 0.0
     decision: Decision | None = None
     worker: dict[str, Any] | None = None
+
+    def step(self, epoch: int) -> int:
+        """Where an epoch stands in the record: the last at the budget, whatever it buys.
+
+        With `budget: compute` values of one step then stand for the same image passes, and pruners
+        compare equals.
+        """
+        return epoch * self.budget // self.epochs
 
 
 class StudyBridge:
@@ -123,7 +132,11 @@ class StudyBridge:
         folder = self.search.folder / key
         write_text(folder / "recipe.yaml", yamlfile.dumps(recipe.mapping()))
         self._live[key] = _Live(
-            trial, Curve(folder / "history.jsonl"), trial.params["strategy"], recipe.epochs
+            trial,
+            Curve(folder / "history.jsonl"),
+            family=trial.params["strategy"],
+            budget=recipe.epochs,
+            epochs=recipe.epochs,
         )
         self._after()
         return replace(
@@ -149,13 +162,17 @@ class StudyBridge:
     def _record(self, live: _Live, result: Result) -> None:
         """Curve and values of the epochs that are new, the earlier ones first."""
         self.meter.step(result["seconds"])
-        live.curve.add(result["history"])
+        history = result["history"]
+        live.curve.add(history)
+        if history:
+            live.epochs = history[-1].get("epochs", live.epochs)
         values = [
-            (record["epoch"], _value(record, self.search.objective)) for record in result["history"]
+            (live.step(record["epoch"]), _value(record, self.search.objective))
+            for record in history
         ]
         ledger.report(self.search.study, live.trial, values)
         if values:
-            live.epoch, live.value = values[-1]
+            live.epoch, live.value = history[-1]["epoch"], values[-1][1]
         live.seconds += result["seconds"]
         live.worker = result["worker"]
 
@@ -202,9 +219,8 @@ class StudyBridge:
     def _fail(self, live: _Live, failure: Failure) -> None:
         if failure["kind"] == "diverged":
             epoch = live.epoch if not math.isfinite(live.value) and live.epoch else live.epoch + 1
-            ledger.tell_diverged(
-                self.search.study, live.trial, epoch, failure["why"], **self._facts(live)
-            )
+            step, facts = live.step(epoch), self._facts(live)
+            ledger.tell_diverged(self.search.study, live.trial, step, failure["why"], **facts)
             self._drop(ledger.lineage(live.trial))
         elif failure["kind"] == "error":
             self._error(live, failure)

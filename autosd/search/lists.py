@@ -56,6 +56,7 @@ class Plan:
 class _Live:
     run: Run
     curve: Curve
+    epochs: int
     epoch: int = 0
     seconds: float = 0.0
 
@@ -126,7 +127,7 @@ class ListBridge:
         write_text(folder / "recipe.yaml", yamlfile.dumps(run.recipe.mapping()))
         write_json(folder / "job.json", self._identity(run))
         job = self._job(run)
-        self._live[job.key] = _Live(run, Curve(folder / "history.jsonl"))
+        self._live[job.key] = _Live(run, Curve(folder / "history.jsonl"), run.recipe.epochs)
         self._start = self._meter.elapsed if self._start is None else self._start
         self._tell()
         return job
@@ -183,6 +184,8 @@ class ListBridge:
     def _add(self, live: _Live, result: Result) -> None:
         live.curve.add(result["history"])
         live.epoch = result["epoch"]
+        if result["history"]:
+            live.epochs = result["history"][-1].get("epochs", live.epochs)
         live.seconds += result["seconds"]
         self._meter.step(result["seconds"])
 
@@ -230,7 +233,7 @@ class ListBridge:
                 failed=self._outcome.failed,
                 waiting=len(self._waiting),
                 running=tuple(
-                    Running(key, live.run.name, live.epoch, live.run.recipe.epochs)
+                    Running(key, live.run.name, live.epoch, live.epochs)
                     for key, live in self._live.items()
                 ),
                 seconds=elapsed,

@@ -1,6 +1,7 @@
-"""Arithmetic of modules, counted on one dry pass when a strategy is built."""
+"""What strategies cost: arithmetic of modules, counted on one dry pass, and image passes."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from autosd.models.student import Activations, Student
+from autosd.recipe import Recipe
+from autosd.strategies.strategy import Cost, Effect, Strategy
 
 Output = TypeVar("Output")
 
@@ -35,6 +38,37 @@ def survey(student: Student) -> Survey:
     image = torch.zeros(1, *student.spec.image_shape, device=first.device, dtype=first.dtype)
     count, activations = _counted(student, lambda: student.activations(image))
     return Survey(max(count, 1), activations)
+
+
+def combined(strategies: Iterable[Strategy]) -> Cost:
+    """Declared cost of a recipe's strategies together.
+
+    Rows multiply: those that append rows give the rows of a step. What is done for each row
+    beside the student's own pass (branches, heads, a teacher's or a partner's pass) adds up, and is
+    done for every row.
+    """
+    costs = [(Effect.EXTRA_ROWS in strategy.effects, strategy.cost()) for strategy in strategies]
+    rows = [cost for appends, cost in costs if appends]
+    beside = [cost for appends, cost in costs if not appends]
+    return Cost(
+        math.prod(cost.forwards for cost in rows) * _with(cost.forwards for cost in beside),
+        math.prod(cost.backwards for cost in rows) * _with(cost.backwards for cost in beside),
+    )
+
+
+def _with(passes: Iterable[float]) -> float:
+    return 1.0 + sum(each - 1.0 for each in passes)
+
+
+def planned_epochs(recipe: Recipe, cost: Cost) -> int:
+    """Epochs that a recipe's budget buys at a declared cost, at least one.
+
+    With `budget: compute`, `epochs` counts epochs of plain training: what costs twice as much per
+    image trains half as long.
+    """
+    if recipe.budget == "epochs":
+        return recipe.epochs
+    return max(1, round(recipe.epochs / cost.step))
 
 
 @torch.no_grad()

@@ -12,18 +12,39 @@ from autosd.errors import TrialDiverged
 
 
 @dataclass(frozen=True)
+class Work:
+    """What an epoch took, in counts that do not depend on the machine.
+
+    Attributes:
+        images: fresh images.
+        forwards: images through the student in its training passes, appended rows included; each
+            of them also goes backwards. Passes that a strategy runs beside these are in `declared`.
+        declared: what the strategies say of themselves, for one fresh image: `forwards`,
+            `backwards` and `step`, the cost of a step with plain training's as 1.
+        state_bytes: parameters and buffers of `student` and `strategies`, per-sample memories
+            included; neither gradients nor the optimiser's state.
+    """
+
+    images: int
+    forwards: int
+    declared: dict[str, float]
+    state_bytes: dict[str, int]
+
+
+@dataclass(frozen=True)
 class EpochReport:
     """One finished epoch.
 
     Attributes:
         epoch: 1-based.
-        epochs: planned.
+        epochs: planned; fewer than the recipe's where its budget is compute.
         train: `top1` (fresh rows, while they were learnt) and `loss` (sum of the terms).
         evaluated: metrics of each evaluated part, fractions of 0 to 1.
         terms: mean of each named loss term over the steps that had it.
         seconds: wall time, evaluation included.
         images_per_second: fresh images of the training alone.
         dropped: rows dropped in this epoch (a last batch of one row under batch norm).
+        work: images and passes counted, cost declared, state held.
         record: threads, device, layout, precision and optimiser form: each changes the bits.
     """
 
@@ -35,6 +56,7 @@ class EpochReport:
     seconds: float
     images_per_second: float
     dropped: int
+    work: Work
     record: dict[str, Any]
 
     def mapping(self) -> dict[str, Any]:
@@ -48,12 +70,16 @@ class Tally:
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.images = 0
+        self.forwards = 0
         self._right: list[Tensor] = []
         self._terms: list[dict[str, Tensor]] = []
 
-    def add(self, logits: Tensor, labels: Tensor, terms: Mapping[str, Tensor]) -> None:
-        """Count a step: logits `[F, K]` and labels `[F]` of its fresh rows, its loss terms."""
+    def add(
+        self, logits: Tensor, labels: Tensor, terms: Mapping[str, Tensor], forwards: int
+    ) -> None:
+        """Count a step: logits `[F, K]` and labels `[F]` of its fresh rows, its terms, all rows."""
         self.images += len(labels)
+        self.forwards += forwards
         self._right.append((logits.detach().argmax(dim=1) == labels).sum())
         self._terms.append({name: term.detach() for name, term in terms.items()})
 

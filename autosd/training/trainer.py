@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -20,6 +21,7 @@ from autosd.models.build import build_student
 from autosd.models.student import Activations, Student
 from autosd.recipe import Recipe
 from autosd.strategies.check import build_strategies
+from autosd.strategies.costs import combined, planned_epochs
 from autosd.strategies.strategy import RunSpec, Strategy, Targets
 from autosd.streams import Clock, seed_for
 from autosd.training.average import make_average
@@ -28,7 +30,7 @@ from autosd.training.evaluation import Evaluation, evaluate
 from autosd.training.export import export_student, initialise_from
 from autosd.training.optim import FORM, Schedule, make_optimizer
 from autosd.training.precision import forward_context, resolve
-from autosd.training.report import EpochReport, Tally
+from autosd.training.report import EpochReport, Tally, Work
 
 logger = logging.getLogger(__name__)
 LAYOUT = "channels_last"
@@ -49,6 +51,8 @@ class Trainer:
     Attributes:
         student: the network that is trained.
         strategies: what trains beside it, by name.
+        cost: declared by its strategies together.
+        planned: epochs of the run: the recipe's, or what its compute buys.
         history: plain values of all reports so far, those before a resume included.
         record: threads, device, layout, precision and optimiser form: each changes the bits.
 
@@ -118,7 +122,7 @@ class Trainer:
         Raises:
             TrialDiverged: a loss term or a metric is not finite; the epoch is not kept.
         """
-        while len(self.history) < self.recipe.epochs:
+        while len(self.history) < self.planned:
             report = self._epoch(len(self.history))
             self.history.append(report.mapping())
             yield report
@@ -176,17 +180,22 @@ class Trainer:
             device=self.device,
         )
         modules = build_strategies(recipe, self.student, run, recipe.seed)
+        self.cost = combined(_hooks(modules))
+        self.planned = planned_epochs(recipe, self.cost)
+        if self.planned != recipe.epochs:
+            run = replace(run, epochs=self.planned)
+            modules = build_strategies(recipe, self.student, run, recipe.seed)
         self.strategies = _placed(modules, self.device)
-        self._hooks = cast("list[Strategy]", list(modules.values()))
+        self._hooks = _hooks(modules)
         balanced = recipe.class_weights == "balanced"
         self._class_weights = balanced_weights(labels, spec.classes) if balanced else None
 
     def _build_optimisation(self) -> None:
         recipe, steps = self.recipe, self._loader.steps_per_epoch
         self._optimizer = make_optimizer(recipe.optimizer, (self.student, self.strategies))
-        self._schedule = Schedule(recipe.schedule, recipe.optimizer.lr, steps, recipe.epochs)
+        self._schedule = Schedule(recipe.schedule, recipe.optimizer.lr, steps, self.planned)
         self._average = make_average(recipe.average, self.student)
-        self._clock = Clock(recipe.seed, recipe.epochs, steps, device=self.device)
+        self._clock = Clock(recipe.seed, self.planned, steps, device=self.device)
 
     def _epoch(self, epoch: int) -> EpochReport:
         """Train one 0-based epoch and evaluate it."""
@@ -198,7 +207,7 @@ class Trainer:
             self._train(epoch, tally)
             train, terms = tally.read()
             trained = time.perf_counter() - begin
-            self._average.end_epoch(epoch, self.recipe.epochs, self._loader.plain)
+            self._average.end_epoch(epoch, self.planned, self._loader.plain)
             evaluated = {part: self.evaluate(part).metrics for part in self.evaluate_on}
             require_finite_metrics(epoch, evaluated)
         except TrialDiverged as error:
@@ -206,13 +215,14 @@ class Trainer:
             raise
         return EpochReport(
             epoch=epoch + 1,
-            epochs=self.recipe.epochs,
+            epochs=self.planned,
             train=train,
             evaluated=evaluated,
             terms=terms,
             seconds=time.perf_counter() - begin,
             images_per_second=tally.images / trained,
             dropped=self._loader.dropped,
+            work=self._work(tally),
             record=self.record,
         )
 
@@ -248,7 +258,8 @@ class Trainer:
         for strategy in self._hooks:
             terms |= strategy.losses(activations, targets, batch, self.student, clock)
         self._update(reduce(add, terms.values()), clock)
-        tally.add(activations.logits[: batch.fresh], batch.labels[: batch.fresh], terms)
+        fresh = slice(batch.fresh)
+        tally.add(activations.logits[fresh], batch.labels[fresh], terms, len(batch.images))
         detached = _detached(activations)
         for strategy in self._hooks:
             strategy.after_step(detached, batch, self.student, clock)
@@ -265,6 +276,17 @@ class Trainer:
             nn.utils.clip_grad_norm_(parameters, self.recipe.optimizer.clip)
         self._optimizer.step()
         self._average.after_step(step)
+
+    def _work(self, tally: Tally) -> Work:
+        return Work(
+            images=tally.images,
+            forwards=tally.forwards,
+            declared={**asdict(self.cost), "step": self.cost.step},
+            state_bytes={
+                "student": state_bytes(self.student),
+                "strategies": state_bytes(self.strategies),
+            },
+        )
 
     def _refuse_diverged(self) -> None:
         if self._diverged is not None:
@@ -298,6 +320,15 @@ class Trainer:
             raise unreadable(path, "it does not fit the networks of this run") from error
         if record != self.record:
             logger.warning("%s: goes on with %s, was %s", path, self.record, record)
+
+
+def state_bytes(module: nn.Module) -> int:
+    """Bytes of all parameters and buffers of a module."""
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+
+
+def _hooks(modules: nn.ModuleDict) -> list[Strategy]:
+    return cast("list[Strategy]", list(modules.values()))
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
