@@ -15,7 +15,7 @@ from autosd.errors import AutosdError
 from autosd.recipe import Recipe, fingerprint, set_values, unknown
 from autosd.search.knobs import STRATEGY, Family, Knob, Suggest
 from autosd.search.spacefile import read_parts
-from autosd.search.vocabulary import Declaration
+from autosd.search.vocabulary import Declarations
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Space:
     def read(
         cls,
         path: Path | str,
-        declarations: Mapping[str, Declaration],
+        declarations: Declarations,
         combine: Callable[[Sequence[str]], None],
         overrides: Mapping[str, Any] | None = None,
         *,

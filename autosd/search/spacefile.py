@@ -32,7 +32,7 @@ from autosd.recipe import Recipe, unknown
 from autosd.search.knobs import Family, Knob
 from autosd.search.outline import Outline, OutlineReader, Raw
 from autosd.search.ranges import RangeReader
-from autosd.search.vocabulary import Declaration, Vocabulary
+from autosd.search.vocabulary import Declarations, Vocabulary
 
 MOST_COMBINATIONS = 100_000
 Combine = Callable[[Sequence[str]], None]
@@ -41,7 +41,7 @@ Parts = tuple[tuple[Family, ...], tuple[Knob, ...], Mapping[str, Any]]
 
 def read_parts(
     path: Path | str,
-    declarations: Mapping[str, Declaration],
+    declarations: Declarations,
     combine: Combine,
     overrides: Mapping[str, Any],
     stages: int,

@@ -1,9 +1,9 @@
 """What a space may name: knobs of strategies and settings of a recipe, with valid values."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, set_values, unknown
@@ -11,12 +11,11 @@ from autosd.recipe import Recipe, set_values, unknown
 SEARCHABLE = ("optimizer", "schedule", "augment", "average", "batch_size", "class_weights")
 
 
-class Declaration(Protocol):
-    """What a space needs to know of a strategy: its pydantic `Knobs`."""
+Declarations = Mapping[str, Any]
+"""Strategies by name; of each the space needs its pydantic `Knobs`, no more.
 
-    @property
-    def Knobs(self) -> type[BaseModel]:  # noqa: N802
-        """Knobs with default and validity."""
+A protocol would say so, but mypy takes no nested class for an attribute of one.
+"""
 
 
 class Vocabulary:
@@ -25,7 +24,7 @@ class Vocabulary:
     A *place* is where a value goes: `masd.mask_ratio`, or `optimizer.lr` in the recipe.
     """
 
-    def __init__(self, declarations: Mapping[str, Declaration]) -> None:
+    def __init__(self, declarations: Declarations) -> None:
         self.declarations = declarations
         self.settings = _settings()
 
@@ -36,7 +35,8 @@ class Vocabulary:
     def knobs(self, strategy: str) -> Mapping[str, Any]:
         """The knobs of a strategy by name; none for an unknown one."""
         declared = self.declarations.get(strategy)
-        return {} if declared is None else declared.Knobs.model_fields
+        fields: Mapping[str, Any] = {} if declared is None else declared.Knobs.model_fields
+        return fields
 
     def knob_fault(self, place: str) -> str | None:
         """Why there is no such knob of a strategy, or None."""
