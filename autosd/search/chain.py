@@ -9,14 +9,15 @@ from autosd.search.lists import ListBridge, Run
 class ChainBridge:
     """First one bridge, then a list whose runs are chosen when the first is done.
 
-    Runs that are in the list from the start fill slots that the first leaves free at its end.
+    Runs that are in the list from the start fill slots that the first leaves free at its end;
+    progress is told of one of the two at a time.
     """
 
     def __init__(
         self, first: Bridge, then: ListBridge, choose: Callable[[], Sequence[Run]]
     ) -> None:
         self.first, self.then, self.choose = first, then, choose
-        self._chosen = False
+        self._chosen, then.silent = False, True
         self._owner: dict[str, Bridge] = {}
 
     def ask(self) -> Answer:
@@ -26,7 +27,7 @@ class ChainBridge:
             return answer
         if answer is DONE and not self._chosen:
             self.then.extend(self.choose())
-            self._chosen = True
+            self._chosen, self.then.silent = True, False
         more = self.then.ask()
         if isinstance(more, Job):
             self._owner[more.key] = self.then

@@ -97,6 +97,7 @@ class ListBridge:
         self._outcome = _Outcome()
         self._meter = meter or Meter(1)
         self._start: float | None = None
+        self.silent = False
         self.extend(runs)
 
     def extend(self, runs: Iterable[Run]) -> None:
@@ -223,6 +224,8 @@ class ListBridge:
             write_text(self.folder(live.run) / "error.txt", failure["traceback"])
 
     def _tell(self) -> None:
+        if self.silent:
+            return
         done, elapsed = self._outcome.done, self._meter.elapsed - (self._start or 0.0)
         left = len(self._waiting) + len(self._live)
         self.watch.progress(

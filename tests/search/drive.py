@@ -1,0 +1,170 @@
+"""A driver of a study whose trials are fast: what the tests kill, interrupt and look at.
+
+`python drive.py ROOT [options]` runs or resumes the study `s` under ROOT. The training is a
+formula; everything else (study, bridge, engines, checkpoints, lock) is the real thing.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from autosd.errors import AutosdError, EngineLost
+from autosd.files import write_json
+from autosd.recipe import Recipe, StudyDefinition
+from autosd.search import inline, ledger
+from autosd.search.bridge import Search, StudyBridge
+from autosd.search.interrupts import raised
+from autosd.search.jobs import Job, Result
+from autosd.search.meter import Meter
+from autosd.search.mirror import mirrored
+from autosd.search.pruners import make_pruner
+from autosd.search.samplers import make_sampler
+from autosd.search.space import Space
+from autosd.search.store import StudyLock
+from autosd.search.study import StudyFolder, close, lock_path
+
+EPOCHS = 8
+RATE = {"log_uniform": [0.01, 1.0], "default": 0.1}
+RATIO = {"uniform": [0.0, 1.0], "default": 0.15}
+SPACE = Space.parse(
+    {
+        "training": {"knobs": {"optimizer.lr": RATE}},
+        "families": {
+            "cross_entropy": {"members": ["cross_entropy"]},
+            "masd": {"members": ["masd"], "knobs": {"masd.mask_ratio": RATIO}},
+            "toast": {"members": ["toast"], "knobs": {"toast.alpha": RATIO}},
+        },
+    }
+)
+
+
+def definition(trials: int) -> StudyDefinition:
+    """The study that all of these tests run."""
+    recipe = {"data": "digits", "epochs": EPOCHS}
+    return StudyDefinition.parse({"name": "s", "recipe": recipe, "space": "x", "trials": trials})
+
+
+def value(recipe: dict[str, Any], epoch: int) -> float:
+    """A learning curve: what it reaches depends on the recipe only."""
+    entry = recipe["strategies"][0]
+    name, knobs = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+    level = {"cross_entropy": 0.8, "masd": 0.85, "toast": 0.9}[name]
+    level -= 0.3 * abs(recipe["optimizer"]["lr"] - 0.2) + 0.2 * abs(sum(knobs.values()) - 0.3)
+    return level * (1 - 0.5**epoch)
+
+
+class FastWorker:
+    """Trains nothing: an epoch is a sleep of `$SLEEP` seconds and a JSON checkpoint.
+
+    It notes its process in the file `$PIDS`.
+    """
+
+    def begin(self, job: Job) -> None:
+        """Go on from `last.pt` if there is one."""
+        self.job, self.sent, self.path = job, 0, Path(job.folder) / "last.pt"
+        self.history = json.loads(self.path.read_text()) if self.path.exists() else []
+        self.pids = Path(os.environ.get("PIDS", os.devnull))
+
+    def step(self) -> Result:
+        """One epoch."""
+        begin = time.perf_counter()
+        if len(self.history) < EPOCHS:
+            time.sleep(float(os.environ.get("SLEEP", "0.02")))
+            epoch = len(self.history) + 1
+            top1 = value(dict(self.job.recipe), epoch)
+            self.history.append({"epoch": epoch, "evaluated": {"val": {"top1": top1}}})
+            write_json(self.path, self.history)
+        with self.pids.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        fresh, self.sent = self.history[self.sent :], len(self.history)
+        done = len(self.history) >= EPOCHS
+        return {
+            "epoch": len(self.history),
+            "history": fresh,
+            "done": done,
+            "result": {} if done else None,
+            "failure": None,
+            "seconds": time.perf_counter() - begin,
+            "worker": {"pid": os.getpid(), "host": "here", "device": "cpu"},
+        }
+
+
+def run(root: Path, trials: int, engine: str, slots: int, worker: type = FastWorker) -> None:
+    """Begin the study, or go on with it."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with raised(), StudyLock(lock_path(root, "s")) as lock:
+        folder = StudyFolder.prepare(root, definition(trials), SPACE)
+        study = opened(folder)
+        try:
+            ledger.sweep(study)
+            ledger.enqueue_defaults(study, folder.space)
+            if ledger.is_finished(study, trials):
+                return
+            bridge = StudyBridge(search(folder, study, lock), Meter(slots))
+            drive(bridge, engine, slots, worker)
+        finally:
+            ledger.sweep(study)
+            close(study)
+
+
+def opened(folder: StudyFolder) -> optuna.Study:
+    """The study as a search opens it."""
+    study = folder.load(read_only=False)
+    counted = ledger.counts(study).counted
+    sampler = make_sampler("tpe", 0, families=3, trials=folder.definition.trials, counted=counted)
+    return mirrored(study, sampler, make_pruner("family", EPOCHS))
+
+
+def search(folder: StudyFolder, study: Any, lock: StudyLock) -> Search:
+    """The search of a study folder."""
+    return Search(
+        study=study,
+        space=folder.space,
+        base=Recipe.parse(folder.definition.recipe.mapping()),
+        folder=folder.path,
+        planned=folder.definition.trials,
+        objective="top1",
+        job=Job("", {}, "", token=lock.token, lock=str(lock.path)),
+    )
+
+
+def drive(bridge: StudyBridge, engine: str, slots: int, worker: type) -> None:
+    """Run a bridge on an engine."""
+    if engine == "inline":
+        inline.run(bridge, worker())
+        return
+    from autosd.search.rayrun import RayEngine
+
+    with RayEngine(slots) as ray:
+        ray.run(bridge, worker, lost=lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def main() -> int:
+    """Exit codes as those of the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--engine", default="inline")
+    parser.add_argument("--slots", type=int, default=2)
+    options = parser.parse_args()
+    try:
+        run(options.root, options.trials, options.engine, options.slots)
+    except KeyboardInterrupt as error:
+        return 130 if error.args[0] == 2 else 143
+    except EngineLost as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except AutosdError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
