@@ -2,12 +2,21 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from autosd.results.statistics import half_width, paired_difference, summary, verdict
+from autosd.results.statistics import (
+    adjusted_verdict,
+    half_width,
+    holm,
+    paired_difference,
+    summary,
+    two_sided_p,
+    verdict,
+)
 
 SCORES = st.lists(
     st.tuples(st.floats(0, 1, allow_nan=False), st.floats(0, 1, allow_nan=False)),
@@ -104,3 +113,69 @@ def test_a_recipe_against_itself_differs_by_nothing():
 def test_unpaired_runs_are_refused():
     with pytest.raises(ValueError, match="paired"):
         paired_difference([0.1, 0.2], [0.1])
+
+
+def test_p_value_by_hand():
+    # two values 1 and 3: mean 2, sd sqrt(2), t = 2 / (sqrt(2) / sqrt(2)) = 2 with one degree of
+    # freedom, where P(T > t) = 1/2 - arctan(t) / pi
+    assert two_sided_p(2.0, math.sqrt(2), 2) == pytest.approx(1 - 2 * math.atan(2) / math.pi)
+    assert paired_difference([2.0, 5.0], [1.0, 2.0]).p == pytest.approx(0.2951672, abs=1e-7)
+
+
+@given(SCORES)
+def test_p_value_equals_scipys_and_agrees_with_the_interval(pairs):
+    differences = [a - b for a, b in pairs]
+    result = paired_difference([a for a, _ in pairs], [b for _, b in pairs])
+    if result.smallest is None or result.smallest < 1e-6:
+        return
+    assert result.p == pytest.approx(stats.ttest_1samp(differences, 0.0).pvalue, rel=1e-6, abs=1e-9)
+    if abs(result.p - 0.05) > 1e-9:
+        assert (result.p < 0.05) == (not result.low <= 0 <= result.high)
+
+
+def test_without_an_interval_there_is_no_p_value():
+    assert paired_difference([0.9], [0.5]).p is None
+    assert paired_difference([0.8, 0.9], [0.7, 0.8]).p is None
+    assert paired_difference([0.8, 0.9], [0.8, 0.9]).p == 1.0
+
+
+def test_holm_by_hand():
+    # sorted 0.005 x 4, 0.01 x 3, 0.03 x 2, 0.04 x 1: 0.02, 0.03, 0.06, and not below the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_counts_comparisons_without_a_p_value():
+    assert holm([0.01, None, 0.02]) == [pytest.approx(0.03), None, pytest.approx(0.04)]
+    assert holm([0.04]) == [0.04]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=10))
+def test_holm_lies_between_the_raw_and_bonferronis(p_values):
+    adjusted = holm(p_values)
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    assert [adjusted[k] for k in order] == sorted(adjusted)
+    for raw, own in zip(p_values, adjusted, strict=True):
+        assert raw <= own <= min(1.0, raw * len(p_values)) or own == raw
+
+
+def test_holm_claims_nothing_twenty_times_out_of_nothing():
+    """20 recipes that equal the baseline, 5 seeds: one claim in 20 studies, not in two of three."""
+    generator = np.random.default_rng(0)
+    raw_claims = holm_claims = 0
+    for _ in range(400):
+        baseline, recipes = generator.normal(0, 1, 5), generator.normal(0, 1, (20, 5))
+        p_values = [paired_difference(list(own), list(baseline)).p for own in recipes]
+        raw_claims += min(p_values) < 0.05
+        holm_claims += min(holm(p_values)) < 0.05
+    assert raw_claims > 120
+    assert holm_claims <= 30
+
+
+def test_the_adjusted_verdict_needs_more():
+    # t = 31 with two degrees of freedom: p = 1 - t / sqrt(t^2 + 2)
+    difference = paired_difference([0.90, 0.92, 0.92], [0.80, 0.81, 0.82])
+    assert difference.p == pytest.approx(1 - 31 / math.sqrt(31**2 + 2), rel=1e-6)
+    assert adjusted_verdict(difference, difference.p) == "better"
+    assert adjusted_verdict(difference, 60 * difference.p) == "no difference shown"
+    assert adjusted_verdict(difference, None) == "no difference shown"
