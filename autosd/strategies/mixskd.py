@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autosd.data.batches import Batch, Mix
-from autosd.models.pooling import pool
+from autosd.models.pooling import keep_layout, pool
 from autosd.models.student import Activations, Student
 from autosd.strategies.branches import Branch, last_taps, stand_in_note
 from autosd.strategies.costs import survey
@@ -174,10 +174,11 @@ class Mixskd(Strategy):
         features = _views([full(pool(last)) for last in maps], own)
         ensembles = self.ensemble(*features.blended), self.ensemble(*features.mixed)
         predictions, temperature = _views(logits, own), self.knobs.temperature
+        compared = _views([full(keep_layout(last)) for last in maps], own)
         return {
             **self._supervised(logits, ensembles, targets, batch.fresh),
             "mixskd/mutual": mixture_distillation(*predictions, ensembles, temperature),
-            **self._feature_terms(features, _views([full(last) for last in maps], own)),
+            **self._feature_terms(features, compared),
         }
 
     def _supervised(
