@@ -1,0 +1,103 @@
+"""A finished study: what is said of it, and that every place says the same."""
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+import torch
+
+import autosd
+from autosd.data.loading import load_data
+from autosd.recipe import Recipe
+from autosd.results.found import search
+from autosd.results.state import read
+from autosd.search.lists import read_records
+from autosd.search.run import check
+from autosd.search.study import StudyFolder
+
+
+def test_the_number_of_the_winner_is_the_mean_of_its_confirmation_runs(found):
+    runs = read_records(found.outcome.folder.finalists)
+    values = [run.value("select", "top1") for run in runs if run.label == found.winner.label]
+    assert found.winner.score.value == pytest.approx(statistics.fmean(values), abs=1e-12)
+    assert found.winner.score.sd == pytest.approx(statistics.stdev(values), abs=1e-12)
+    assert (found.winner.score.n, found.winner.score.part) == (2, "select")
+
+
+def test_search_status_and_best_say_the_same_number(found):
+    state = read("tiny", found.outcome.folder.path.parent)
+    said = state.mapping()["best"]
+    assert said == found.mapping()["best"]
+    assert found.mapping()["finalists"][0]["mean"] == said["value"]
+    metrics = json.loads((found.model_dir / "metrics.json").read_text())
+    assert metrics["score"]["mean"] == pytest.approx(said["value"], abs=1e-6)
+
+
+def test_the_winner_has_the_highest_mean(found):
+    means = [finalist.mean for finalist in found.outcome.finalists]
+    assert means == sorted(means, reverse=True)
+    assert found.winner.label == found.outcome.finalists[0].label
+
+
+def test_cross_entropy_and_the_published_default_are_finalists(found):
+    labels = [finalist.label for finalist in found.outcome.finalists]
+    assert "cross_entropy" in labels
+    if any(label.startswith("label_smoothing") for label in labels):
+        assert "label_smoothing-default" in labels
+
+
+def test_the_leaderboard_has_every_family_and_cross_entropy(found):
+    assert {row.family for row in found.rows} == {"cross_entropy", "label_smoothing"}
+    assert sum(row.complete + row.pruned + row.failed for row in found.rows) == 4
+    baseline = next(row for row in found.rows if row.family == "cross_entropy")
+    assert baseline.gain == 0.0
+
+
+def test_best_holds_the_winners_student_of_the_first_seed(found):
+    recipe = Recipe.read(found.model_dir / "recipe.yaml")
+    assert recipe.seed == 1000
+    assert recipe.with_seed(0) == found.winner.recipe
+    student = autosd.load(found.model_dir)
+    part = load_data(recipe.data).part("select")
+    images = torch.stack([student.preprocess(part.images[row]) for row in part.rows])
+    with torch.no_grad():
+        right = student(images).argmax(1).numpy() == part.labels
+    said = json.loads((found.model_dir / "metrics.json").read_text())["metrics"]["select"]["top1"]
+    assert right.mean() == pytest.approx(said, abs=1e-12)
+
+
+def test_the_card_says_what_the_student_is(found):
+    card = (found.model_dir / "README.md").read_text()
+    assert card.startswith("# resnet8 on digits")
+    assert "confirmation" in card
+    assert "Trained on: train." in card
+    assert "autosd.load" in card
+
+
+def test_the_note_of_the_study_names_the_finalists(found):
+    import optuna_dashboard
+
+    study = found.outcome.folder.load()
+    note = optuna_dashboard.get_note(study)
+    assert all(finalist.label in note for finalist in found.outcome.finalists)
+
+
+def test_the_same_search_again_does_nothing(found, root: Path):
+    again = search(check(found.outcome.folder.definition), root, engine="inline")
+    assert not again.outcome.worked
+    assert again.winner.score == found.winner.score
+
+
+def test_without_a_confirmation_the_search_value_is_shown_as_what_it_is(root: Path):
+    folder = StudyFolder.find("tiny", root)
+    (folder.finalists / "chosen.json").unlink()
+    won = read("tiny", root).need_winner()
+    assert not won.confirmed
+    assert (won.score.part, won.score.n, won.score.sd) == ("val", 1, None)
+    assert won.score.value == won.search_value
+
+
+def test_a_search_never_reads_test(found):
+    split = json.loads((found.outcome.folder.path / "split.json").read_text())
+    assert split["test_readings"] == []
