@@ -35,7 +35,7 @@ def make_optimizer(spec: OptimizerSpec, modules: Iterable[nn.Module]) -> torch.o
     groups = [group for group in groups if group["params"]]
     if spec.name == "adamw":
         return torch.optim.AdamW(groups, spec.lr, weight_decay=spec.weight_decay, fused=True)
-    return torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         groups,
         spec.lr,
         momentum=spec.momentum,
@@ -43,6 +43,12 @@ def make_optimizer(spec: OptimizerSpec, modules: Iterable[nn.Module]) -> torch.o
         weight_decay=spec.weight_decay,
         fused=True,
     )
+    if spec.momentum > 0:
+        # The fused form fails where some momenta exist and others do not, as when a head gets its
+        # first gradient late. Starting from zero gives the same first step.
+        for parameter in parameters:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 @dataclass(frozen=True)

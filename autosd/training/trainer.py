@@ -26,6 +26,7 @@ from autosd.strategies.strategy import RunSpec, Strategy, Targets
 from autosd.streams import Clock, seed_for
 from autosd.training.average import make_average
 from autosd.training.checkpoint import load_checkpoint, save_checkpoint, unreadable
+from autosd.training.depthwise import exempt_from_autocast
 from autosd.training.evaluation import Evaluation, evaluate
 from autosd.training.export import export_student, initialise_from
 from autosd.training.optim import FORM, Schedule, make_optimizer
@@ -186,6 +187,8 @@ class Trainer:
             run = replace(run, epochs=self.planned)
             modules = build_strategies(recipe, self.student, run, recipe.seed)
         self.strategies = _placed(modules, self.device)
+        if self.precision == "bf16" and self.device.type == "cpu":
+            exempt_from_autocast((self.student, self.strategies))
         self._hooks = _hooks(modules)
         balanced = recipe.class_weights == "balanced"
         self._class_weights = balanced_weights(labels, spec.classes) if balanced else None

@@ -85,7 +85,7 @@ def steps_for(model: str, batch_size: int, seconds: float) -> int:
 
 
 def pixels(source: Path | None, count: int, path: Path) -> Path:
-    """An npz file of `count` training images and a few more to validate on."""
+    """An npz file of `count` training images and a few more for the other parts."""
     if source:
         with np.load(source) as arrays:
             images, labels = arrays["train_images"], arrays["train_labels"].reshape(-1)
@@ -94,7 +94,14 @@ def pixels(source: Path | None, count: int, path: Path) -> Path:
     else:
         images, labels = enlarged_digits()
     rows = np.arange(count + 20 * CLASSES) % len(images)
-    np.savez(path, train_images=images[rows], train_labels=labels[rows])
+    few = rows[: 10 * CLASSES]
+    np.savez(
+        path,
+        train_images=images[rows],
+        train_labels=labels[rows],
+        test_images=images[few],
+        test_labels=labels[few],
+    )
     return path
 
 
