@@ -81,10 +81,11 @@ class ScheduleSpec(Form):
 
 
 class AugmentSpec(Form):
-    """Batched augmentation; `None` takes the data set's default."""
+    """Batched augmentation; `None` takes the data set's default. `trivial` is TrivialAugment."""
 
     crop: int | None = Field(None, ge=0, le=64)
     flip: bool | None = None
+    policy: Literal["none", "trivial"] = "none"
     erase: Fraction = 0.0
 
 

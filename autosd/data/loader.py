@@ -9,6 +9,7 @@ from autosd.data.augment import Normalise, crop_and_flip, erase
 from autosd.data.batches import Batch
 from autosd.data.dataset import Data, Dataset
 from autosd.data.pixels import place
+from autosd.data.trivial import trivial_augment
 from autosd.errors import AutosdError
 from autosd.recipe import AugmentSpec
 from autosd.streams import Clock, generator
@@ -101,8 +102,13 @@ class Loader:
 
     def _augmented(self, pixels: Tensor, clock: Clock, view: int) -> Tensor:
         """Normalised images, augmented by the stream of (seed, epoch, step, view)."""
-        crop, flip, probability = self._augment.crop, self._augment.flip, self._augment.erase
-        purpose = f"augment.{view}"
-        stream = generator(self.device, clock.seed, clock.epoch, clock.step, purpose)
-        pixels = crop_and_flip(pixels, crop or 0, bool(flip), stream)
-        return erase(self._normalise(pixels), probability, stream)
+        asked, moment = self._augment, (clock.seed, clock.epoch, clock.step)
+        stream = generator(self.device, *moment, f"augment.{view}")
+        pixels = crop_and_flip(pixels, asked.crop or 0, bool(asked.flip), stream)
+        if asked.policy == "trivial":
+            pixels = trivial_augment(
+                pixels,
+                generator(self.device, *moment, f"trivial.{view}"),
+                generator(CPU, *moment, f"trivial.groups.{view}"),
+            )
+        return erase(self._normalise(pixels), asked.erase, stream)

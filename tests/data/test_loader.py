@@ -15,7 +15,7 @@ from autosd.errors import AutosdError
 from autosd.recipe import AugmentSpec, DataSpec
 from autosd.streams import Clock
 
-STRONG = AugmentSpec(crop=2, flip=True, erase=0.5)
+STRONG = AugmentSpec(crop=2, flip=True, policy="trivial", erase=0.5)
 
 
 @pytest.fixture(scope="module")
