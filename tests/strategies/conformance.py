@@ -18,6 +18,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from autosd import resources, yamlfile
 from autosd.data.batches import Batch
@@ -34,7 +35,10 @@ from autosd.training.trainer import Trainer
 EPOCHS = 3
 STUDENT_STAGES = 3
 SPLIT = {"seed": 0, "val": 700, "select": 701}
-RANGES = ("uniform", "log_uniform", "integers")
+WAITING = (
+    *("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__", "__index__"),
+    *("nonzero", "masked_select", "unique", "bincount"),
+)
 
 
 @functools.cache
@@ -112,6 +116,24 @@ def assert_same_run(first: Trainer, second: Trainer) -> None:
     ]
 
 
+class NeverWaits(TorchFunctionMode):
+    """Refuses what makes the host wait for a device: values read, shapes that depend on data."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        assert name not in WAITING, f"{name} waits for the device inside a step"
+        if name in ("__getitem__", "__setitem__"):
+            places = [part for part in tensors_of(args[1]) if part.dtype == torch.bool]
+            assert not places, "indexing with a mask waits for the device inside a step"
+        return func(*args, **(kwargs or {}))
+
+
 @dataclass
 class Watch:
     """Looks at every call of a strategy's hooks while a real trainer runs it."""
@@ -132,7 +154,8 @@ class Watch:
         def call(*inputs: Any) -> Any:
             versions = [part._version for part in _inputs(inputs)]
             stream = torch.get_rng_state()
-            result = hook(*inputs)
+            with NeverWaits():
+                result = hook(*inputs)
             assert versions == [part._version for part in _inputs(inputs)], f"{kind}: in place"
             assert torch.equal(stream, torch.get_rng_state()), f"{kind}: draws from the global rng"
             check(result, *inputs)

@@ -1,5 +1,7 @@
 """Branches and heads on real students: masks, layout of gradients, zero starts, all families."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -30,8 +32,7 @@ def terms_of(student, strategy, epoch=1, rows=4):
     images = images.to(memory_format=torch.channels_last)
     activations = student.activations(images)
     labels = torch.arange(rows) % student.spec.classes
-    batch = batch_of(labels.tolist())
-    batch = type(batch)(**{**vars(batch), "images": images})
+    batch = replace(batch_of(labels.tolist()), images=images)
     terms = strategy.losses(activations, Targets(labels), batch, student, clock(epoch))
     return terms, activations
 
@@ -153,8 +154,31 @@ class TestToast:
 @pytest.mark.parametrize("model", [*model_names(), "mobilenetv3_small_050", "convnext_atto"])
 def test_every_strategy_takes_a_step_on_every_student(name, model):
     student, strategy = built(name, model, shape=(3, 32, 32))
-    terms, activations = terms_of(student, strategy)
-    if terms:
-        sum(terms.values()).backward()
-    assert all(torch.isfinite(term) for term in terms.values())
-    assert activations.logits.shape == (4, 5)
+    for step in range(2):
+        whole_step(student, strategy, step)
+    missing = [key for key, p in student.named_parameters() if p.grad is None]
+    assert not missing
+    assert all(torch.isfinite(p.grad).all() for p in student.parameters())
+
+
+def whole_step(student, strategy, step):
+    """Every hook of one step on noise, in the second epoch."""
+
+    def draw(index, view):
+        source = torch.Generator().manual_seed(view)
+        images = torch.randn(len(index), *student.spec.image_shape, generator=source)
+        return images.to(memory_format=torch.channels_last)
+
+    now, fresh = clock(epoch=1, step=step), batch_of([0, 1, 0, 1])
+    batch = strategy.prepare(replace(fresh, images=draw(fresh.index, 0), draw=draw), now)
+    activations = student.activations(batch.images)
+    targets = strategy.targets(Targets(batch.labels), batch, now)
+    terms = {"supervised": targets.cross_entropy(activations.logits).mean()}
+    terms |= strategy.losses(activations, targets, batch, student, now)
+    torch.stack(list(terms.values())).sum().backward()
+    strategy.after_step(_detached(activations), batch, student, now)
+
+
+def _detached(activations):
+    logits, taps, embedding = activations
+    return Activations(logits.detach(), tuple(tap.detach() for tap in taps), embedding.detach())
