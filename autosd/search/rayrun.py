@@ -30,6 +30,7 @@ for _name, _value in {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_enable_metrics_collection": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "$",  # else the raylet's remarks on dead workers are printed
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -46,7 +47,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 from autosd.errors import EngineLost  # noqa: E402
-from autosd.search.interrupts import held  # noqa: E402
+from autosd.search.interrupts import held, take_back  # noqa: E402
 from autosd.search.jobs import DONE, Bridge, Failure, Job, Result, failure  # noqa: E402
 from autosd.search.scratch import Scratch  # noqa: E402
 
@@ -134,8 +135,9 @@ class RayEngine:
         self._started.wait()
         if self._fault is not None:
             raise EngineLost(f"Ray could not be started: {self._fault}") from self._fault
+        take_back()
         desk = _Desk(bridge, worker)
-        watchdog = _Watchdog(desk, self._core, lost)
+        watchdog = _Watchdog(desk, self._core, self._last_words(desk, lost))
         watchdog.start()
         try:
             self._tuner(desk).fit()
@@ -145,6 +147,16 @@ class RayEngine:
                 bridge.close()
         if desk.error is not None:
             raise desk.error
+
+    def _last_words(self, desk: "_Desk", lost: Callable[[str], None]) -> Callable[[str], None]:
+        """What is left to do where the main thread will never return from Ray."""
+
+        def say(message: str) -> None:
+            desk.bridge.close()
+            lost(message)
+            self._scratch.__exit__()
+
+        return say
 
     def _tuner(self, desk: "_Desk") -> Any:
         return tune.Tuner(
@@ -343,7 +355,6 @@ class _Watchdog(threading.Thread):
         self.desk.error = self.desk.error or EngineLost(message)
         if self.over.wait(GRACE_SECONDS):
             return
-        self.desk.bridge.close()
         self.lost(message)
         os._exit(EngineLost.exit_code)
 
