@@ -7,7 +7,8 @@ of process CPU time, which other load on the machine disturbs least. The ratio i
 
     --model resnet8 resnet20 resnet18   networks at 32x32x3
     --strategy all                      cost of each strategy against cross-entropy instead,
-                                        beside the cost it declares
+                                        beside the cost it declares; among them
+                                        `linear_heads` of `strategies/` beside this file
 
 Pixels are real: scikit-learn's digits enlarged, or the images of `--data FILE.npz`.
 """
@@ -29,6 +30,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
+import autosd.strategies
 from autosd.data.dataset import Data
 from autosd.data.loader import Loader
 from autosd.data.loading import load_data
@@ -47,6 +49,7 @@ def main() -> None:
     """Measure what the command line asks for and print it."""
     options = parse_options()
     torch.set_num_threads(1)
+    autosd.strategies.__path__.append(str(Path(__file__).parent / "strategies"))
     with tempfile.TemporaryDirectory() as folder:
         for model in options.model:
             steps = steps_for(model, options.batch_size, options.seconds)
