@@ -81,20 +81,20 @@ def picture(progress: Progress, objective: str) -> RenderableType:
         f"[bold]{escape(progress.stage)}[/bold]",
         ProgressBar(total=max(1, progress.planned), completed=progress.finished, width=24),
         f"{progress.finished}/{progress.planned}",
-        _times(progress),
     )
     counts = (
         f"[green]{progress.complete} complete[/green]  [cyan]{progress.pruned} pruned[/cyan]  "
         f"[{'red' if progress.failed else 'dim'}]{progress.failed} failed[/]  "
         f"[dim]{progress.waiting} waiting[/dim]"
     )
-    return Group(head, counts, _running(progress), _best(progress, objective))
+    times = f"[dim]{_times(progress)}[/dim]"
+    return Group(head, counts, _running(progress), _best(progress, objective), times)
 
 
 def _times(progress: Progress) -> str:
     if not progress.seconds_left:
-        return duration(progress.seconds)
-    return f"{duration(progress.seconds)}, about {duration(progress.seconds_left)} left"
+        return f"time    {duration(progress.seconds)}"
+    return f"time    {duration(progress.seconds)}, about {duration(progress.seconds_left)} left"
 
 
 def _running(progress: Progress) -> Table:
