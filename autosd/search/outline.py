@@ -91,6 +91,7 @@ class OutlineReader:
     def __init__(self, path: Path, words: Vocabulary, faults: list[str]) -> None:
         self.path, self.where = path, path.name
         self.words, self.faults = words, faults
+        self.entries: Block = {}
 
     def blocks(self) -> tuple[dict[str, Raw], Block]:
         """Raw knobs of training, and the entries of `strategies`."""
@@ -102,10 +103,10 @@ class OutlineReader:
             if key not in known:
                 close = nearest(str(key), known)
                 self.fault(str(key), f"unknown key; allowed: {', '.join(known)}.{close}")
-        entries = self.block(values.get("strategies") or {}, "strategies")
-        if not entries:
+        self.entries = self.block(values.get("strategies") or {}, "strategies")
+        if not self.entries:
             self.fault("strategies", "at least one family is needed")
-        return self.settings(values.get("recipe") or {}, "recipe", self.where), entries
+        return self.settings(values.get("recipe") or {}, "recipe", self.where), self.entries
 
     def family(self, name: str, value: Any) -> Outline | None:
         """The outline of a family; None where it is no strategy and nothing composed."""
@@ -121,10 +122,18 @@ class OutlineReader:
         if fault := self.words.strategy_fault(name):
             self.fault(key, fault)
             return None
-        outline = Outline(name, self.where, [name], raws=_raws(name, own, where))
-        for knob, raw in _raws(name, given, self.where).items():
-            outline.raws[knob] = outline.raws[knob].narrowed(raw) if knob in outline.raws else raw
-        return outline
+        return Outline(name, self.where, [name], raws=self.ranges_of(name))
+
+    def ranges_of(self, strategy: str) -> dict[str, Raw]:
+        """A strategy's knobs by its own file, as this file narrows them."""
+        where, own = self.own_entry(strategy)
+        raws = {} if _composed(own) else _raws(strategy, own, where)
+        here = self.entries.get(strategy)
+        if not isinstance(here, Mapping) or _composed(here):
+            return raws
+        for knob, raw in _raws(strategy, here, self.where).items():
+            raws[knob] = raws[knob].narrowed(raw) if knob in raws else raw
+        return raws
 
     def own_entry(self, name: str) -> tuple[str, Block]:
         """A name's entry in `NAME.yaml`, beside this file or shipped, and which file that is."""
@@ -177,8 +186,7 @@ class OutlineReader:
             if fault := self.words.strategy_fault(strategy):
                 self.fault(outline.key, fault, outline.where)
                 continue
-            where, own = self.own_entry(strategy)
-            for name, raw in _raws(strategy, {} if _composed(own) else own, where).items():
+            for name, raw in self.ranges_of(strategy).items():
                 outline.raws[name] = replace(raw, only=outline.only(strategy))
 
     def share(self, outline: Outline, shared: Block, knobs: Block) -> None:

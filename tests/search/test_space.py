@@ -246,11 +246,21 @@ def test_a_fault_is_explained(read: Any, text: str, words: str) -> None:
     assert any(words in line for line in lines), lines
 
 
+def test_what_a_space_says_of_a_strategy_holds_in_its_compositions(read: Any) -> None:
+    space = read(
+        "strategies: {masd: {mask_ratio: {uniform: [0, 0.5]}, num_taps: 1}, "
+        "mixed: {choices: {branch: [none, masd]}}}"
+    )
+    assert space.parameters()["masd.mask_ratio"].bounds == (0, 0.5)
+    drawn = {**space.default_params("mixed"), "mixed.branch": "masd"}
+    assert space.recipe(drawn, BASE).strategies[0].knobs == {"num_taps": 1}
+
+
 def test_one_name_has_one_range(read: Any) -> None:
     text = """
 strategies:
   masd: {mask_ratio: {uniform: [0, 0.5]}}
-  mixed: {choices: {branch: [none, masd]}}
+  mixed: {choices: {branch: [none, masd]}, knobs: {masd.mask_ratio: {uniform: [0, 0.3]}}}
 """
     (line,) = faults(read, text)
     assert "masd.mask_ratio" in line
