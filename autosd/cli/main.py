@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autosd.cli import doctor, listing, search, studies, training
+from autosd.cli import compare, doctor, listing, search, studies, training
 from autosd.cli.guard import Commands, catch_signals
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ app.command("best")(studies.best)
 app.command("dashboard")(studies.dashboard)
 app.command("train")(training.train)
 app.command("retrain")(training.retrain)
+app.command("compare")(compare.compare)
 app.command("list")(listing.show)
 app.command("doctor")(doctor.doctor)
 

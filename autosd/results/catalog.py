@@ -35,12 +35,12 @@ def data() -> Entries:
 def spaces() -> Entries:
     """Shipped search spaces with their families."""
     return [
-        {"name": name, "families": ", ".join(_families(name))}
+        {"name": name, "families": ", ".join(families(name))}
         for name in resources.names("search_spaces")
     ]
 
 
-def _families(name: str) -> list[str]:
+def families(name: str) -> list[str]:
     values = yamlfile.read(resources.find("search_spaces", name))
     return list((values or {}).get("strategies") or {})
 

@@ -57,7 +57,7 @@ def forecast(ready: Ready) -> Forecast:
 
 
 def _epoch(recipe: Recipe, data: Data, cpus: int) -> tuple[float, int]:
-    """Seconds of an epoch, from the second pass over a few batches and one evaluation, and epochs."""
+    """Seconds of an epoch (second pass over a few batches, one evaluation), and its epochs."""
     few = data.rows["train"][: STEPS * recipe.batch_size]
     small = replace(data, rows={**data.rows, "train": few})
     short = recipe.model_copy(update={"epochs": 2, "budget": "epochs"})

@@ -84,8 +84,7 @@ def paired_difference(
         return Difference(mean, None, None, n, None, "one seed gives no interval")
     sd = float(differences.std(ddof=1))
     if sd <= NO_SPREAD:
-        if abs(mean) <= NO_SPREAD:
-            return Difference(0.0, 0.0, 0.0, n, 0.0, p=1.0)
+        mean = 0.0 if abs(mean) <= NO_SPREAD else mean
         return Difference(mean, None, None, n, None, "all differences are equal: no spread")
     half = half_width(sd, n, confidence)
     p = two_sided_p(mean, sd, n)

@@ -22,6 +22,7 @@ from autosd.search.meter import Meter
 from autosd.search.progress import Progress, Quiet, Running, Watch, seconds_left
 
 ATTEMPTS = 2
+MOST_FAULTS = 3
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ class ListBridge:
         fresh = [run for run in runs if run.name not in known]
         faults = [fault for run in fresh for fault in self._faults(run)]
         if faults:
-            raise AutosdError("\n".join(faults))
+            more = len(faults) - MOST_FAULTS
+            shown = faults[:MOST_FAULTS] + [f"and {more} more folders"] * (more > 0)
+            raise AutosdError("\n".join(shown))
         self.runs += fresh
         self._waiting += [run for run in fresh if not self.folder(run, "result.json").exists()]
 
@@ -270,19 +273,19 @@ class Record:
 
 def read_records(folder: Path) -> list[Record]:
     """All finished runs of a list, by name of folder."""
-    records = []
-    for path in sorted(folder.glob("*/result.json")):
-        values = json.loads(path.read_text(encoding="utf-8"))
-        records.append(
-            Record(
-                label=values["label"],
-                seed=values["seed"],
-                strategies=tuple(values["strategies"]),
-                metrics=values["metrics"],
-                epochs=values["epochs"],
-                seconds=values["seconds"],
-                folder=path.parent,
-                failure=values.get("failure"),
-            )
-        )
-    return records
+    return [read_record(path.parent) for path in sorted(folder.glob("*/result.json"))]
+
+
+def read_record(folder: Path) -> Record:
+    """The finished run of a folder."""
+    values = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return Record(
+        label=values["label"],
+        seed=values["seed"],
+        strategies=tuple(values["strategies"]),
+        metrics=values["metrics"],
+        epochs=values["epochs"],
+        seconds=values["seconds"],
+        folder=folder,
+        failure=values.get("failure"),
+    )

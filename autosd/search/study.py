@@ -22,7 +22,16 @@ from autosd.search.space import Space
 from autosd.search.store import StudyLock
 
 MAY_CHANGE = ("trials", "slots", "time_budget")
-OURS = {".lock", "space.yaml", "environment.json", "storage.json", "study.db"}
+OURS = {
+    ".lock",
+    "space.yaml",
+    "environment.json",
+    "storage.json",
+    "study.db",
+    "split.json",
+    "compare",
+}
+"""What a folder may hold before it is a study: a beginning of one, or a comparison."""
 WAY_OUT = "put back a copy of it, or move the folder away and start the study anew"
 
 

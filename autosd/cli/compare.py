@@ -1,0 +1,210 @@
+"""`autosd compare`: strategies side by side, with what they cost and how sure it is."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from autosd.cli import options
+from autosd.cli.console import emit, near, people, side, table
+from autosd.cli.words import duration, mean_and_sd
+from autosd.errors import AutosdError, WorkFailed
+
+if TYPE_CHECKING:
+    from autosd.results.compare import Compared
+    from autosd.results.compare_table import Row
+
+MEGA = 1e6
+
+
+class Budget(StrEnum):
+    """What all recipes have in common."""
+
+    EPOCHS = "epochs"
+    COMPUTE = "compute"
+
+
+def compare(
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[STUDY.yaml]",
+            help="A study under --dir, a study file, or a name of `autosd list studies`.",
+        ),
+    ] = None,
+    strategies: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Strategies, families of a space, or recipe files; default: every strategy.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Paired seeds of each recipe.")] = 3,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, max=100_000, help="Other number of epochs than the study's."),
+    ] = None,
+    budget: Annotated[
+        Budget | None,
+        typer.Option(help="Equal epochs, or equal image passes: what costs twice trains half."),
+    ] = None,
+    test: Annotated[
+        bool, typer.Option("--test", help="Score on the test part too, once, and compare there.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the study and its folder.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="A known name, npz:PATH or folder:PATH.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A known name, or a timm backbone.")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Runs at the same time; default: one per core.")
+    ] = None,
+    directory: options.Directory = options.RUNS,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated."),
+    ] = None,
+    as_json: options.AsJson = False,
+    inline: Annotated[bool, typer.Option("--inline", hidden=True)] = False,
+) -> None:
+    """Train strategies at their papers' defaults on paired seeds and compare them with plain CE.
+
+    The recipe is otherwise the study's; no search is needed. The same command goes on where it was
+    interrupted. Writes table and page to the study's compare/.
+
+    Examples:
+
+    [bold]autosd compare digits[/bold]
+
+    [bold]autosd compare digits --strategies masd,cutmix,best.yaml --seeds 5 --test[/bold]
+
+    [bold]autosd compare digits --strategies bake,dlb,cutmix --budget compute[/bold]
+    """
+    from autosd.cli.definition import assignments, base_values, resolve
+
+    if study is not None and (Path(study) / "study.yaml").is_file():
+        directory, study = Path(study).resolve().parent, Path(study).resolve().name
+    values, where = _started(study, data, directory) or base_values(study, data, directory)
+    given = {"name": name, "recipe.data.name": data, "recipe.model": model}
+    definition, _ = resolve(values, where, given, assignments(settings or ()))
+
+    from autosd.cli.progress import View
+    from autosd.results.compare import compare as run
+
+    with View(side(), definition.objective) as view:
+        compared = run(
+            definition,
+            directory,
+            strategies=_names(strategies),
+            seeds=seeds,
+            epochs=epochs,
+            budget=None if budget is None else budget.value,
+            test=test,
+            slots=slots,
+            engine="inline" if inline else "ray",
+            watch=view,
+        )
+    if as_json:
+        emit(compared.mapping())
+    else:
+        show(compared, people())
+    if compared.failed:
+        raise WorkFailed(f"no result from runs of: {', '.join(compared.failed)}; see error.txt")
+
+
+def _names(text: str | None) -> list[str]:
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if text is not None and not names:
+        raise AutosdError("--strategies: at least one name is needed, such as masd,cutmix")
+    return names
+
+
+def _started(
+    study: str | None, data: str | None, directory: Path
+) -> tuple[dict[str, Any], str] | None:
+    """The definition of a study that has begun; a comparison belongs to it, not to its file."""
+    from autosd import yamlfile
+    from autosd.cli.definition import DEFAULT_STUDY
+
+    if study is None and data is not None:
+        return None
+    path = directory / (study or DEFAULT_STUDY) / "study.yaml"
+    return (yamlfile.read(path), str(path)) if path.is_file() else None
+
+
+def show(compared: "Compared", console: Console) -> None:
+    """Print scores, costs, and what has to be said beside them."""
+    part, metric = compared.part, compared.metric
+    console.print(f"[bold]Scores[/bold] on {part}, best first; differences are of {metric}")
+    console.print(_scores(compared))
+    console.print("\n[bold]Cost[/bold] of a step (plain training: 1), and what a run took")
+    console.print(_efforts(compared))
+    console.print()
+    for line in compared.remarks:
+        console.print(line, markup=False)
+    console.print(
+        f"page: {near(compared.files['html'])}  ({duration(compared.seconds)})",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _scores(compared: "Compared") -> Table:
+    numbers = ("n", "least")
+    heads = ("recipe", "n", "top-1", "NLL", "ECE", "to CE (95 % interval)", "verdict", "Holm")
+    made = table(*heads, "least", numbers=numbers)
+    for row in compared.rows:
+        made.add_row(*_score_cells(row, compared))
+    made.caption = "least: the smallest difference that could have been shown at this n"
+    made.caption_justify = "left"
+    return made
+
+
+def _score_cells(row: "Row", compared: "Compared") -> list[str]:
+    from autosd.results.wording import against, amount
+
+    part, metric = compared.part, compared.metric
+    of = row.scores[part]
+    cells = [escape(row.recipe), str(row.n)]
+    for name in ("top1", "nll", "ece"):
+        kind = "top1" if name == "top1" else "nll"
+        value = of.get(name)
+        shown = "-" if value is None else mean_and_sd(value.mean, value.sd, kind)
+        cells.append(shown)
+    apart = row.difference
+    if apart is None:
+        return [*cells, "", row.verdict, "", ""]
+    least = "-" if apart.smallest is None else amount(apart.smallest, metric).split()[0][1:]
+    verdicts = [_short(row.verdict), _short(row.verdict_holm)]
+    return [*cells, against(apart, metric), *verdicts, least]
+
+
+def _short(verdict: str) -> str:
+    return "none shown" if verdict == "no difference shown" else verdict
+
+
+def _efforts(compared: "Compared") -> Table:
+    numbers = ("epochs", "declared", "measured", "images", "forwards", "seconds", "state MB")
+    made = table("recipe", *numbers, numbers=numbers)
+    for row in compared.rows:
+        effort = row.effort
+        if effort.declared is None or effort.memory is None or effort.seconds is None:
+            made.add_row(escape(row.recipe), *["-"] * len(numbers))
+            continue
+        made.add_row(
+            escape(row.recipe),
+            str(effort.epochs),
+            f"{effort.declared['step']:.2f}",
+            "-" if effort.measured is None else f"{effort.measured:.2f}",
+            f"{effort.images:,}",
+            f"{effort.forwards:,}",
+            f"{effort.seconds:.1f}",
+            f"{sum(effort.memory.values()) / MEGA:.2f}",
+        )
+    return made
