@@ -160,8 +160,9 @@ def test_killed_worker_costs_one_attempt(drive: Drive) -> None:
 def check_driver_kills(drive: Drive, kills: int) -> None:
     before: dict[int, tuple[object, ...]] = {}
     for _ in range(kills):
+        known = set(drive.workers())
         process = drive.start(trials=40)
-        wait_for(lambda: reported(drive), process)
+        wait_for(lambda k=known: set(drive.workers()) - k and reported(drive), process)
         check_loopback(process)
         process.kill()
         process.communicate()
