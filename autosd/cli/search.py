@@ -108,6 +108,8 @@ def search(
     slots_for(definition.slots, definition.per_trial)
     storage_url(directory / definition.name, storage)
     ready = check(definition, fixed, progress=_telling(notes))
+    for line in ready.advice:
+        notes.print(f"note: {line}", markup=False)
     if dry_run:
         _forecast(ready, as_json)
         return

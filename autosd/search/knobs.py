@@ -1,7 +1,8 @@
 """Knobs and families of a space as plain values, and what a trial must offer to draw them."""
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -161,6 +162,12 @@ class Family:
         drawn = (params.get(slot.name, "none") for slot in self.slots)
         names = (*self.members, *(name for name in drawn if name != "none"))
         return names or ("cross_entropy",)
+
+    def combinations(self) -> Iterator[tuple[str, ...]]:
+        """The strategies of every trial there can be."""
+        names = [slot.name for slot in self.slots]
+        for drawn in itertools.product(*(slot.choices for slot in self.slots)):
+            yield self.strategies(dict(zip(names, drawn, strict=True)))
 
     def mapping(self) -> dict[str, Any]:
         """Plain values, as `Family.parse` takes them back."""

@@ -14,9 +14,9 @@ from autosd.data.dataset import Data
 from autosd.data.loading import check_data, load_data
 from autosd.errors import AutosdError
 from autosd.models.build import build_student, check_model
-from autosd.models.student import Student
-from autosd.recipe import Recipe, StudyDefinition
+from autosd.recipe import ModelSpec, StudyDefinition
 from autosd.search import finalists, ledger
+from autosd.search.advice import check_space
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.chain import ChainBridge
 from autosd.search.engines import EngineName, slots_for, started
@@ -33,7 +33,7 @@ from autosd.search.samplers import check_sampler, make_sampler
 from autosd.search.space import Space
 from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder, close, lock_path, study_path
-from autosd.strategies.check import check_combination, check_on_student, check_recipe
+from autosd.strategies.check import check_combination, check_recipe
 from autosd.strategies.strategy import discover
 
 logger = logging.getLogger(__name__)
@@ -64,11 +64,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Ready:
-    """A checked definition with what was needed to check it."""
+    """A checked definition with what was needed to check it, and what the user should know."""
 
     definition: StudyDefinition
     space: Space
     data: Data
+    advice: tuple[str, ...] = ()
 
 
 def check(
@@ -90,36 +91,37 @@ def check(
         AutosdError: all faults that were found, one per line.
     """
     recipe = definition.recipe
+    spaces: list[Space] = []
     _together(
         lambda: check_data(recipe.data),
         lambda: check_model(recipe.model),
         lambda: check_sampler(definition.sampler),
         lambda: make_pruner(definition.pruner, recipe.epochs),
         lambda: check_recipe(recipe),
+        lambda: spaces.append(_read_space(definition, overrides)),
     )
     data = load_data(recipe.data, cache=cache, progress=progress)
     student = build_student(recipe.model, len(data.class_names), data.image_shape, seed=0)
-    space = Space.read(
+    return Ready(definition, spaces[0], data, check_space(spaces[0], recipe, student))
+
+
+def _read_space(definition: StudyDefinition, overrides: Mapping[str, Any] | None) -> Space:
+    return Space.read(
         definition.space,
         discover(),
         check_combination,
         overrides,
-        stages=len(student.spec.stages),
+        stages=_stages(definition.recipe.model),
     )
-    _together(*(_family_check(space, family, recipe, student) for family in space.families))
-    return Ready(definition, space, data)
 
 
-def _family_check(
-    space: Space, family: str, base: Recipe, student: Student
-) -> Callable[[], object]:
-    recipe = space.recipe(space.default_params(family), base)
-
-    def act() -> None:
-        check_recipe(recipe, f"family {family}")
-        check_on_student(recipe, student)
-
-    return act
+def _stages(model: ModelSpec) -> int:
+    """Feature maps of a student, whatever its images; of an unknown one as many as most have."""
+    try:
+        spec = model.model_copy(update={"pretrained": False})
+        return len(build_student(spec, 10, (3, 32, 32), seed=0).spec.stages)
+    except AutosdError:
+        return 4
 
 
 def _together(*checks: Callable[[], object]) -> None:

@@ -145,12 +145,18 @@ class Space:
         """The strategies of a trial with these parameters; empty before its family is drawn."""
         return self.family(params[STRATEGY]).strategies(params) if STRATEGY in params else ()
 
-    def default_params(self, family: str) -> dict[str, Any]:
-        """The published default of a family as parameters of a trial."""
+    def default_params(self, family: str, drawn: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The published default of a family as parameters of a trial.
+
+        Args:
+            family: its name.
+            drawn: parameters with another value than their default; knobs that exist only with
+                these have their defaults.
+        """
         params: dict[str, Any] = {STRATEGY: family}
         for knob in self.knobs(family):
             if knob.active(params):
-                params[knob.name] = knob.default
+                params[knob.name] = (drawn or {}).get(knob.name, knob.default)
         return params
 
     def check_params(self, params: Mapping[str, Any]) -> None:

@@ -69,7 +69,7 @@ def check_recipe(recipe: Recipe, where: str = "recipe") -> list[str]:
     faults += [f"{where}: {clash}" for clash in _clashes(known)]
     if faults:
         raise AutosdError("\n".join(faults))
-    return warnings
+    return warnings + discouraged(known)
 
 
 def check_combination(names: Sequence[str]) -> None:
@@ -83,6 +83,17 @@ def check_combination(names: Sequence[str]) -> None:
     clashes = list(_clashes(names))
     if clashes:
         raise AutosdError("\n".join(clashes))
+
+
+def discouraged(names: Sequence[str]) -> list[str]:
+    """One line for each pair that may work together and gains little by it."""
+    return [
+        f"{first} and {second}: {reason}"
+        for one, other in combinations(names, 2)
+        for first, second in ((one, other), (other, one))
+        for effect, reason in discover()[first].discourages.items()
+        if effect in discover()[second].effects
+    ]
 
 
 def _clashes(names: Sequence[str]) -> Iterator[str]:
@@ -120,6 +131,10 @@ def check_on_student(recipe: Recipe, student: Student) -> list[str]:
         knobs = knobs_of(spec.name, spec.knobs)
         faults += strategy.check(knobs, student)
         notes += strategy.notes(knobs, student)
+        if Effect.NON_TARGET in strategy.effects and student.spec.classes == 2:
+            notes.append(
+                f"{spec.name}: of two classes one is wrong, so its term over the wrong classes is 0"
+            )
     if faults:
         raise AutosdError("\n".join(faults))
     return notes

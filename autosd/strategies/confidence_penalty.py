@@ -15,7 +15,7 @@ from torch import Tensor
 from autosd.data.batches import Batch
 from autosd.models.student import Activations, Student
 from autosd.strategies.losses import tempered
-from autosd.strategies.strategy import Slot, Strategy, Targets
+from autosd.strategies.strategy import Effect, Slot, Strategy, Targets
 from autosd.streams import Clock
 
 
@@ -33,6 +33,9 @@ class ConfidencePenalty(Strategy):
         "Distributions, ICLR Workshop 2017"
     )
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.REGULARISER})
+    discourages: ClassVar[dict[Effect, str]] = {
+        Effect.FLATTENED_TARGET: "both want evener predictions, nearly the same prior twice",
+    }
 
     class Knobs(Strategy.Knobs):
         weight: float = Field(0.1, ge=0, le=100, description="weight of the entropy's reward")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from autosd.data.batches import Batch
 from autosd.models.student import Student
-from autosd.strategies.strategy import RunSpec, Slot, Strategy, Targets
+from autosd.strategies.strategy import Effect, RunSpec, Slot, Strategy, Targets
 from autosd.streams import Clock
 
 
@@ -29,6 +29,7 @@ class LabelSmoothing(Strategy):
         "Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016"
     )
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.TARGET})
+    effects: ClassVar[frozenset[Effect]] = frozenset({Effect.FLATTENED_TARGET})
 
     class Knobs(Strategy.Knobs):
         smoothing: float = Field(

@@ -40,6 +40,7 @@ class Effect(enum.StrEnum):
     SAME_CLASS_ROWS = "same-class rows"
     INDEX_MEMORY = "memory by index"
     NON_TARGET = "non-target ranking"
+    FLATTENED_TARGET = "flattened target"
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,14 @@ class Strategy(nn.Module):
         reference: authors, title, venue, year; "our reading" where the paper could not be read.
         slots, effects: what it claims and does.
         refuses: effects of others it cannot live with, each with the reason.
+        discourages: effects of others beside which it is of little use, each with the reason.
     """
 
     reference: ClassVar[str]
     slots: ClassVar[frozenset[Slot]] = frozenset()
     effects: ClassVar[frozenset[Effect]] = frozenset()
     refuses: ClassVar[Mapping[Effect, str]] = {}
+    discourages: ClassVar[Mapping[Effect, str]] = {}
 
     class Knobs(Knobs):
         """No knobs."""

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from autosd.data.batches import Batch
 from autosd.models.student import Student
-from autosd.strategies.strategy import RunSpec, Slot, Strategy, Targets
+from autosd.strategies.strategy import Effect, RunSpec, Slot, Strategy, Targets
 from autosd.streams import Clock
 
 
@@ -46,6 +46,7 @@ class TfKd(Strategy):
         "CVPR 2020"
     )
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.TARGET})
+    effects: ClassVar[frozenset[Effect]] = frozenset({Effect.FLATTENED_TARGET})
 
     class Knobs(Strategy.Knobs):
         kd_weight: float = Field(0.1, ge=0, le=1, description="the teacher's share of the target")

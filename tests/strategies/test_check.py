@@ -186,3 +186,28 @@ def test_what_mixes_comes_last():
         run = run_spec(3, [0, 1, 2], 3)
         built = build_strategies(recipe_of(name, "confidence_penalty"), TinyStudent(), run, seed=0)
         assert list(built) == ["confidence_penalty", name]
+
+
+def test_a_discouraged_pair_is_allowed_and_warned_about_once():
+    (warning,) = check_recipe(recipe_of("label_smoothing", "confidence_penalty"))
+    assert warning == (
+        "confidence_penalty and label_smoothing: both want evener predictions, nearly the same "
+        "prior twice"
+    )
+    assert check_recipe(recipe_of("label_smoothing", "sd_dropout")) == []
+
+
+def test_every_discouragement_has_a_reason_and_is_of_an_effect():
+    for strategy in discover().values():
+        assert all(
+            isinstance(effect, Effect) and why for effect, why in strategy.discourages.items()
+        )
+
+
+@pytest.mark.parametrize("name", ["uskd", "zipf"])
+def test_two_classes_and_a_term_over_the_wrong_ones_is_said(name):
+    student = build_student(ModelSpec(name="resnet8"), 2, (1, 16, 16), seed=0)
+    (note,) = check_on_student(recipe_of(name), student)
+    assert note.startswith(f"{name}: of two classes one is wrong")
+    more = build_student(ModelSpec(name="resnet8"), 3, (1, 16, 16), seed=0)
+    assert check_on_student(recipe_of(name), more) == []

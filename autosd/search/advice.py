@@ -1,0 +1,43 @@
+"""A space on a student: what cannot be trained, and what a user should know before the search."""
+
+from collections.abc import Iterator
+
+from autosd.errors import AutosdError
+from autosd.models.student import Student
+from autosd.recipe import Recipe
+from autosd.search.knobs import Family
+from autosd.search.space import Space
+from autosd.strategies.check import check_on_student, check_recipe, discouraged
+
+
+def check_space(space: Space, base: Recipe, student: Student) -> tuple[str, ...]:
+    """Check that every strategy that a trial can have works on the student.
+
+    Returns:
+        Advice, each line once however many trials it concerns.
+
+    Raises:
+        AutosdError: all reasons why some cannot.
+    """
+    faults: list[str] = []
+    advice: list[str] = []
+    for family in space.members:
+        for recipe in defaults(space, family, base):
+            try:
+                advice += check_recipe(recipe, f"family {family.name}")
+                advice += check_on_student(recipe, student)
+            except AutosdError as error:
+                faults.append(str(error))
+        for names in family.combinations():
+            advice += discouraged(names)
+    if faults:
+        raise AutosdError("\n".join(dict.fromkeys(faults)))
+    return tuple(dict.fromkeys(advice))
+
+
+def defaults(space: Space, family: Family, base: Recipe) -> Iterator[Recipe]:
+    """A family's default recipe, and those in which one choice has another member."""
+    yield space.recipe(space.default_params(family.name), base)
+    for slot in family.slots:
+        for member in slot.choices[1:]:
+            yield space.recipe(space.default_params(family.name, {slot.name: member}), base)

@@ -1,0 +1,44 @@
+"""A space on a student: every member of a composition is checked, each advice comes once."""
+
+from pathlib import Path
+
+import pytest
+
+from autosd.errors import AutosdError
+from autosd.models.build import build_student
+from autosd.recipe import ModelSpec, Recipe
+from autosd.search.advice import check_space
+from autosd.search.space import Space
+from autosd.strategies.check import check_combination
+from autosd.strategies.strategy import discover
+
+BASE = Recipe.parse({"data": "digits", "epochs": 2})
+
+
+def read(folder: Path, text: str) -> Space:
+    file = folder / "mine.yaml"
+    file.write_text(text)
+    return Space.read(file, discover(), check_combination, stages=3)
+
+
+def test_advice_comes_once_however_many_trials_it_concerns() -> None:
+    student = build_student(ModelSpec(name="resnet8"), 2, (1, 16, 16), seed=0)
+    space = Space.read("compose_plain", discover(), check_combination, stages=3)
+    advice = check_space(space, BASE, student)
+    pairs = [line.split(":")[0] for line in advice if "prior twice" in line]
+    assert pairs == ["confidence_penalty and label_smoothing", "confidence_penalty and tf_kd"]
+    assert sum("of two classes one is wrong" in line for line in advice) == 1
+
+
+def test_a_member_that_cannot_work_on_the_student_is_named(tmp_path: Path) -> None:
+    student = build_student(ModelSpec(name="resnet8"), 10, (1, 16, 16), seed=0)
+    text = "strategies: {mine: {choices: {branch: [none, byot, masd]}, knobs: {masd.num_taps: 3}}}"
+    with pytest.raises(AutosdError) as caught:
+        check_space(read(tmp_path, text), BASE, student)
+    assert str(caught.value) == "masd.num_taps: resnet8 has 3 stages, so at most 2, not 3"
+
+
+def test_a_good_space_needs_no_advice() -> None:
+    student = build_student(ModelSpec(name="resnet8"), 10, (1, 16, 16), seed=0)
+    space = Space.read("small", discover(), check_combination, stages=3)
+    assert check_space(space, BASE, student) == ()
