@@ -25,6 +25,7 @@ def train(
         bool, typer.Option("--test", help="Read the test part, once, at the end.")
     ] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the result.")] = None,
+    cpus: Annotated[int | None, typer.Option(min=1, help="Cores; default: all of them.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Train one recipe and keep its student; the same command goes on after an interruption.
@@ -37,7 +38,7 @@ def train(
     read = Recipe.read(recipe)
     folder = out or options.RUNS / f"train-{recipe.stem}"
     notes = side()
-    trained = run(read, folder, test=test, watch=lambda report: _epoch(report, notes))
+    trained = run(read, folder, test=test, threads=cpus, watch=lambda report: _epoch(report, notes))
     for warning in trained.warnings:
         notes.print(f"note: {warning}", markup=False)
     if as_json:

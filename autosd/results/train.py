@@ -1,6 +1,7 @@
 """One recipe trained to its end in a folder of its own, resumable at every epoch."""
 
 import json
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from autosd.training.report import EpochReport
     from autosd.training.trainer import Trainer
 
+RESULT = "metrics.json"
 SHOWN = ("top1", "top5", "nll", "ece")
 Watch = Callable[["EpochReport"], None]
 
@@ -47,6 +49,7 @@ def train(
     folder: Path,
     *,
     test: bool = False,
+    threads: int | None = None,
     watch: Watch = lambda report: None,
 ) -> Trained:
     """Train `recipe` on `train`, evaluate on `val` and, if asked, once on `test`.
@@ -57,6 +60,7 @@ def train(
         recipe: checked before anything is written.
         folder: takes checkpoint, history, student and metrics.
         test: whether the test part is read; each reading is noted in `folder/split.json`.
+        threads: processor threads, None for as many as there are cores.
         watch: is shown every epoch.
 
     Raises:
@@ -68,8 +72,11 @@ def train(
 
     warnings = check_recipe(recipe)
     _refuse_another(recipe, folder)
+    done = _finished(folder, ("val", "test") if test else ("val",))
+    if done is not None:
+        return done
     data = load_data(recipe.data, with_test=test)
-    trainer = _trainer(recipe, data, folder)
+    trainer = _trainer(recipe, data, folder, threads or processors())
     write_text(folder / "recipe.yaml", yamlfile.dumps(recipe.mapping()))
     speeds = _run(trainer, folder, watch)
     metrics = {"val": _metrics(trainer, "val")}
@@ -77,13 +84,38 @@ def train(
         note_reading(folder, f"train, seed {recipe.seed}")
         metrics["test"] = _metrics(trainer, "test")
     trainer.export(folder, {"trained_on": ["train"], "seed": recipe.seed})
-    write_json(folder / "metrics.json", metrics)
-    speed = sum(speeds) / len(speeds) if speeds else 0.0
-    images = {part: data.counts[part] for part in metrics}
-    return Trained(metrics, trainer.planned, speed, folder, images, tuple(warnings))
+    facts = {
+        "metrics": metrics,
+        "epochs": trainer.planned,
+        "images_per_second": statistics.fmean(speeds),
+        "images": {part: data.counts[part] for part in metrics},
+        "warnings": warnings,
+    }
+    write_json(folder / RESULT, facts)
+    return _trained(folder, facts, tuple(metrics))
 
 
-def _trainer(recipe: Recipe, data: Any, folder: Path) -> "Trainer":
+def _finished(folder: Path, parts: tuple[str, ...]) -> Trained | None:
+    """What a finished run gave on these parts, None where there is none; test stays read once."""
+    path = folder / RESULT
+    if not path.is_file():
+        return None
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    return _trained(folder, facts, parts) if set(parts) <= set(facts["metrics"]) else None
+
+
+def _trained(folder: Path, facts: dict[str, Any], parts: tuple[str, ...]) -> Trained:
+    return Trained(
+        metrics={part: facts["metrics"][part] for part in parts},
+        epochs=facts["epochs"],
+        images_per_second=facts["images_per_second"],
+        folder=folder,
+        images=facts["images"],
+        warnings=tuple(facts["warnings"]),
+    )
+
+
+def _trainer(recipe: Recipe, data: Any, folder: Path, threads: int) -> "Trainer":
     import torch
 
     from autosd.training.trainer import Trainer
@@ -92,7 +124,7 @@ def _trainer(recipe: Recipe, data: Any, folder: Path) -> "Trainer":
         recipe,
         data,
         device="cuda" if torch.cuda.is_available() else "cpu",
-        threads=processors(),
+        threads=threads,
         checkpoint=folder / "last.pt",
     )
 
