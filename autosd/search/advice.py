@@ -10,8 +10,14 @@ from autosd.search.space import Space
 from autosd.strategies.check import check_on_student, check_recipe, discouraged
 
 
-def check_space(space: Space, base: Recipe, student: Student) -> tuple[str, ...]:
+def check_space(space: Space, base: Recipe, student: Student, images: int = 0) -> tuple[str, ...]:
     """Check that every strategy that a trial can have works on the student.
+
+    Args:
+        space: all of it is checked.
+        base: recipe of the study.
+        student: that it trains.
+        images: of the largest training part, whose memories have to fit.
 
     Returns:
         Advice, each line once however many trials it concerns.
@@ -25,7 +31,7 @@ def check_space(space: Space, base: Recipe, student: Student) -> tuple[str, ...]
         for recipe in defaults(space, family, base):
             try:
                 advice += check_recipe(recipe, f"family {family.name}")
-                advice += check_on_student(recipe, student)
+                advice += check_on_student(recipe, student, images)
             except AutosdError as error:
                 faults.append(str(error))
         for names in family.combinations():

@@ -102,7 +102,9 @@ def check(
     )
     data = load_data(recipe.data, cache=cache, progress=progress)
     student = build_student(recipe.model, len(data.class_names), data.image_shape, seed=0)
-    return Ready(definition, spaces[0], data, check_space(spaces[0], recipe, student))
+    images = sum(data.counts[part] for part in ("train", "val", "select"))
+    advice = check_space(spaces[0], recipe, student, images)
+    return Ready(definition, spaces[0], data, advice)
 
 
 def _read_space(definition: StudyDefinition, overrides: Mapping[str, Any] | None) -> Space:

@@ -9,6 +9,7 @@ from torch import nn
 from autosd.errors import AutosdError
 from autosd.models.student import Student
 from autosd.recipe import Recipe, StrategySpec, parse, unknown
+from autosd.strategies.memory import too_large
 from autosd.strategies.strategy import (
     Effect,
     Knobs,
@@ -116,8 +117,13 @@ def _clash(first: str, second: str) -> str | None:
     return None
 
 
-def check_on_student(recipe: Recipe, student: Student) -> list[str]:
+def check_on_student(recipe: Recipe, student: Student, images: int = 0) -> list[str]:
     """Check that a recipe's strategies can work on a student.
+
+    Args:
+        recipe: names its strategies.
+        student: that it trains.
+        images: of the training part, whose memories have to fit.
 
     Returns:
         What the user should know, one line each.
@@ -130,6 +136,7 @@ def check_on_student(recipe: Recipe, student: Student) -> list[str]:
         strategy = strategy_named(spec.name)
         knobs = knobs_of(spec.name, spec.knobs)
         faults += strategy.check(knobs, student)
+        faults += too_large(images, student.spec.classes, strategy.memories, spec.name)
         notes += strategy.notes(knobs, student)
         if Effect.NON_TARGET in strategy.effects and student.spec.classes == 2:
             notes.append(
@@ -146,7 +153,7 @@ def build_strategies(recipe: Recipe, student: Student, run: RunSpec, seed: int) 
     Each is built under its own stream of (seed, "init", name): neither the student nor any
     other draw depends on it. A strategy that mixes comes last.
     """
-    check_on_student(recipe, student)
+    check_on_student(recipe, student, run.count)
     specs = sorted(recipe.strategies, key=lambda spec: Slot.MIX in strategy_named(spec.name).slots)
     return nn.ModuleDict({spec.name: _built(spec, student, run, seed) for spec in specs})
 

@@ -83,6 +83,7 @@ class Ipasd(Strategy):
     )
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.TARGET})
     effects: ClassVar[frozenset[Effect]] = frozenset({Effect.INDEX_MEMORY})
+    memories: ClassVar[int] = 2
     refuses: ClassVar[dict[Effect, str]] = {
         Effect.MIXED_PIXELS: "what is stored for an image belongs to another picture",
         Effect.EXTRA_ROWS: "an image's memories would be written more than once in a step",
@@ -117,8 +118,8 @@ class Ipasd(Strategy):
     def __init__(self, knobs: Knobs, student: Student, run: RunSpec) -> None:
         super().__init__(knobs, student, run)
         width = student.spec.embedding
-        self.register_buffer("predictions", label_rows(run, 2, "ipasd"))
-        self.register_buffer("features", label_rows(run, 2, "ipasd"))
+        self.register_buffer("predictions", label_rows(run, self.memories, "ipasd"))
+        self.register_buffer("features", label_rows(run, self.memories, "ipasd"))
         for name in ("prototypes", "sums"):
             self.register_buffer(name, torch.zeros(run.classes, width, device=run.device))
         self.register_buffer("counts", torch.zeros(run.classes, 1, device=run.device))

@@ -1,4 +1,4 @@
-"""Memories of one row of class probabilities per training image."""
+"""Memories of one row of class probabilities per training image, within a stated budget."""
 
 import torch
 from torch import Tensor
@@ -26,12 +26,19 @@ def label_rows(run: RunSpec, copies: int, owner: str) -> Tensor:
 
 def memory_dtype(count: int, classes: int, copies: int, owner: str) -> torch.dtype:
     """The precision in which `copies` memories of `count` rows fit the budget."""
-    values = count * classes * copies
-    if 4 * values <= SINGLE_BUDGET:
-        return torch.get_default_dtype()
-    if 2 * values <= HALF_BUDGET:
-        return torch.float16
-    raise AutosdError(
+    if faults := too_large(count, classes, copies, owner):
+        raise AutosdError(faults[0])
+    small = 4 * count * classes * copies <= SINGLE_BUDGET
+    return torch.get_default_dtype() if small else torch.float16
+
+
+def too_large(count: int, classes: int, copies: int, owner: str) -> list[str]:
+    """Why memories cannot be had, with the name of the strategy that wants them; or nothing."""
+    needed = 2 * count * classes * copies
+    if needed <= HALF_BUDGET:
+        return []
+    return [
         f"{owner}: its memory of {count} images x {classes} classes would take "
-        f"{2 * values / 2**30:.1f} GiB; at most {HALF_BUDGET / 2**30:.0f} GiB are allowed"
-    )
+        f"{needed / 2**30:.1f} GiB; at most {HALF_BUDGET / 2**30:.0f} GiB are allowed, so "
+        f"leave {owner} out, or take fewer images or classes"
+    ]

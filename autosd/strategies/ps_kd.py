@@ -46,6 +46,7 @@ class PsKd(Strategy):
     )
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.TARGET})
     effects: ClassVar[frozenset[Effect]] = frozenset({Effect.INDEX_MEMORY})
+    memories: ClassVar[int] = 1
     refuses: ClassVar[dict[Effect, str]] = {
         Effect.MIXED_PIXELS: "the prediction stored for an image belongs to another picture",
         Effect.EXTRA_ROWS: "an image's memory would be written more than once in a step",
@@ -62,7 +63,7 @@ class PsKd(Strategy):
 
     def __init__(self, knobs: Knobs, student: Student, run: RunSpec) -> None:
         super().__init__(knobs, student, run)
-        self.register_buffer("memory", label_rows(run, 1, "ps_kd"))
+        self.register_buffer("memory", label_rows(run, self.memories, "ps_kd"))
 
     @classmethod
     def neutral(cls) -> Strategy.Knobs:

@@ -132,6 +132,7 @@ class Strategy(nn.Module):
         slots, effects: what it claims and does.
         refuses: effects of others it cannot live with, each with the reason.
         discourages: effects of others beside which it is of little use, each with the reason.
+        memories: rows of class probabilities that it keeps of every training image.
     """
 
     reference: ClassVar[str]
@@ -139,6 +140,7 @@ class Strategy(nn.Module):
     effects: ClassVar[frozenset[Effect]] = frozenset()
     refuses: ClassVar[Mapping[Effect, str]] = {}
     discourages: ClassVar[Mapping[Effect, str]] = {}
+    memories: ClassVar[int] = 0
 
     class Knobs(Knobs):
         """No knobs."""

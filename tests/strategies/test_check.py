@@ -211,3 +211,32 @@ def test_two_classes_and_a_term_over_the_wrong_ones_is_said(name):
     assert note.startswith(f"{name}: of two classes one is wrong")
     more = build_student(ModelSpec(name="resnet8"), 3, (1, 16, 16), seed=0)
     assert check_on_student(recipe_of(name), more) == []
+
+
+def test_a_memory_that_does_not_fit_is_refused_with_its_name_before_anything_is_trained():
+    student = build_student(ModelSpec(name="resnet8"), 1000, (3, 16, 16), seed=0)
+    assert check_on_student(recipe_of("ipasd", "ps_kd"), student, images=1_000_000) == []
+    with pytest.raises(AutosdError) as raised:
+        check_on_student(recipe_of("dsr", "ipasd"), student, images=1_281_167)
+    (line,) = str(raised.value).splitlines()
+    assert line == (
+        "ipasd: its memory of 1281167 images x 1000 classes would take 4.8 GiB; at most 4 GiB "
+        "are allowed, so leave ipasd out, or take fewer images or classes"
+    )
+
+
+TABLES_OF_POSITIONS = 4 * 8
+
+
+@pytest.mark.parametrize("name", list(discover()))
+def test_what_is_kept_of_every_image_is_declared(name):
+    classes = 50
+
+    def kept(images):
+        run = run_spec(classes, [k % classes for k in range(images)], 4)
+        strategy = discover()[name](discover()[name].Knobs(), TinyStudent(classes), run)
+        return sum(buffer.nbytes for buffer in strategy.buffers())
+
+    per_image = (kept(600) - kept(200)) / 400
+    declared = 4 * classes * discover()[name].memories
+    assert declared <= per_image <= declared + TABLES_OF_POSITIONS
