@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autosd.results.compare_table import Row
 
 MEGA = 1e6
+LEAST = "least: the smallest difference that so many seeds could have shown with this spread."
 
 
 class Budget(StrEnum):
@@ -139,14 +140,17 @@ def _started(
 
 
 def show(compared: "Compared", console: Console) -> None:
-    """Print scores, costs, and what has to be said beside them."""
-    part, metric = compared.part, compared.metric
-    console.print(f"[bold]Scores[/bold] on {part}, best first; differences are of {metric}")
-    console.print(_scores(compared))
+    """Print scores, differences, costs, and what has to be said beside them."""
+    for part in compared.images:
+        console.print(f"[bold]Scores on {part}[/bold], mean ± sd over seeds")
+        console.print(_scores(compared, part))
+        console.print()
+    console.print(f"[bold]Against cross-entropy[/bold], {compared.metric} on {compared.part}")
+    console.print(_differences(compared))
     console.print("\n[bold]Cost[/bold] of a step (plain training: 1), and what a run took")
     console.print(_efforts(compared))
     console.print()
-    for line in compared.remarks:
+    for line in (LEAST, *compared.remarks):
         console.print(line, markup=False)
     console.print(
         f"page: {near(compared.files['html'])}  ({duration(compared.seconds)})",
@@ -155,34 +159,37 @@ def show(compared: "Compared", console: Console) -> None:
     )
 
 
-def _scores(compared: "Compared") -> Table:
-    numbers = ("n", "least")
-    heads = ("recipe", "n", "top-1", "NLL", "ECE", "to CE (95 % interval)", "verdict", "Holm")
-    made = table(*heads, "least", numbers=numbers)
+def _scores(compared: "Compared", part: str) -> Table:
+    made = table("recipe", "n", "top-1", "NLL", "ECE", numbers=("n", "top-1", "NLL", "ECE"))
     for row in compared.rows:
-        made.add_row(*_score_cells(row, compared))
-    made.caption = "least: the smallest difference that could have been shown at this n"
-    made.caption_justify = "left"
+        of = row.scores[part]
+        shown = ((of.get("top1"), "top1"), (of.get("nll"), "nll"), (of.get("ece"), "nll"))
+        cells = ("-" if one is None else mean_and_sd(one.mean, one.sd, kind) for one, kind in shown)
+        made.add_row(escape(row.recipe), _count(row, len(compared.seeds)), *cells)
     return made
 
 
-def _score_cells(row: "Row", compared: "Compared") -> list[str]:
+def _differences(compared: "Compared") -> Table:
+    heads = ("recipe", "to CE (95 % interval)", "p", "verdict", "Holm's", "least")
+    made = table(*heads, numbers=("p", "least"))
+    for row in compared.rows[1:]:
+        made.add_row(escape(row.recipe), *_difference_cells(row, compared.metric))
+    return made
+
+
+def _difference_cells(row: "Row", metric: str) -> list[str]:
     from autosd.results.wording import against, amount
 
-    part, metric = compared.part, compared.metric
-    of = row.scores[part]
-    cells = [escape(row.recipe), str(row.n)]
-    for name in ("top1", "nll", "ece"):
-        kind = "top1" if name == "top1" else "nll"
-        value = of.get(name)
-        shown = "-" if value is None else mean_and_sd(value.mean, value.sd, kind)
-        cells.append(shown)
     apart = row.difference
     if apart is None:
-        return [*cells, "", row.verdict, "", ""]
+        return ["-", "-", row.verdict, row.verdict_holm, "-"]
     least = "-" if apart.smallest is None else amount(apart.smallest, metric).split()[0][1:]
-    verdicts = [_short(row.verdict), _short(row.verdict_holm)]
-    return [*cells, against(apart, metric), *verdicts, least]
+    p = "-" if apart.p is None else f"{apart.p:.3f}"
+    return [against(apart, metric), p, _short(row.verdict), _short(row.verdict_holm), least]
+
+
+def _count(row: "Row", planned: int) -> str:
+    return str(row.n) if row.n == planned else f"{row.n} of {planned}"
 
 
 def _short(verdict: str) -> str:

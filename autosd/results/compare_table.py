@@ -100,9 +100,10 @@ def rows_of(field: Sequence[Runs], parts: Sequence[str], part: str, metric: str)
 def to_csv(rows: Sequence[Row]) -> str:
     """The table with one column for each value; names as in the JSON, levels joined by dots."""
     flat = [_flat(row.mapping()) for row in rows]
-    columns = dict.fromkeys(key for values in flat for key in values)
+    keys = dict.fromkeys(key for values in flat for key in values)
+    columns = [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
     return text.getvalue()

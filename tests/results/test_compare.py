@@ -31,6 +31,7 @@ RECIPE = {
 }
 DEFINITION = StudyDefinition.parse({"name": "small", "recipe": RECIPE, "space": "seeds"})
 NAMES = ("cross_entropy", "second", "third", "fourth")
+WILD = {"lr": 10.0, "momentum": 0.99, "weight_decay": 1.0}
 TIMED = ("seconds", "cost")
 
 Run = Callable[..., Compared]
@@ -62,10 +63,16 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Compared:
     return run(root, strategies=["dlb", "lightskd"], test=True)
 
 
-def test_cross_entropy_under_four_names_claims_no_difference(tmp_path: Path) -> None:
-    compared = run(tmp_path, recipes=under_names())
-    assert [row.verdict for row in compared.rows] == ["reference"] + 3 * ["no difference shown"]
-    for row in compared.rows[1:]:
+@pytest.fixture(scope="module")
+def same(tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    """Plain training under four names, never interrupted."""
+    return run(tmp_path_factory.mktemp("runs"), recipes=under_names())
+
+
+def test_cross_entropy_under_four_names_claims_no_difference(same: Compared) -> None:
+    assert [row.recipe for row in same.rows] == list(NAMES)
+    assert [row.verdict for row in same.rows] == ["reference"] + 3 * ["no difference shown"]
+    for row in same.rows[1:]:
         assert row.difference is not None
         assert (row.difference.mean, row.difference.low) == (0.0, None)
         assert row.verdict_holm == "no difference shown"
@@ -78,16 +85,16 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 import test_compare as here
-here.run(Path(sys.argv[2]), recipes=here.under_names(epochs=3))
+here.run(Path(sys.argv[2]), recipes=here.under_names())
 """
 
 
-def test_a_killed_comparison_goes_on_and_ends_with_the_same_table(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", recipes=under_names(epochs=3))
-    root = tmp_path / "killed"
-    arguments = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(root)]
+def test_a_killed_comparison_goes_on_and_ends_with_the_same_table(
+    same: Compared, tmp_path: Path
+) -> None:
+    arguments = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path)]
     process = subprocess.Popen(arguments)
-    folder = root / "small" / "compare"
+    folder = tmp_path / "small/compare"
     while not (list(folder.glob("*/result.json")) and list(folder.glob("*/last.pt"))):
         assert process.poll() is None
         time.sleep(0.01)
@@ -96,8 +103,8 @@ def test_a_killed_comparison_goes_on_and_ends_with_the_same_table(tmp_path: Path
     finished = {path: path.read_bytes() for path in folder.glob("*/result.json")}
     curves = {path: path.read_bytes() for path in folder.glob("*/history.jsonl")}
     assert len(finished) < 8
-    again = run(root, recipes=under_names(epochs=3))
-    assert rows_without_times(again) == rows_without_times(whole)
+    again = run(tmp_path, recipes=under_names())
+    assert rows_without_times(again) == rows_without_times(same)
     assert all(path.read_bytes() == content for path, content in finished.items())
     assert all(path.read_bytes().startswith(content) for path, content in curves.items())
 
@@ -183,10 +190,10 @@ def test_equal_compute_scales_the_epochs(tmp_path: Path) -> None:
 
 
 def test_a_diverged_recipe_is_shown_without_a_verdict(tmp_path: Path) -> None:
-    wild = DEFINITION.recipe.optimizer.model_copy(update={"lr": 10.0, "momentum": 0.99})
+    wild = DEFINITION.recipe.optimizer.model_copy(update=WILD)
     recipes = {
         "cross_entropy": DEFINITION.recipe.model_copy(update={"epochs": 1}),
-        "wild": DEFINITION.recipe.model_copy(update={"optimizer": wild, "epochs": 12}),
+        "wild": DEFINITION.recipe.model_copy(update={"optimizer": wild, "epochs": 50}),
     }
     compared = run(tmp_path, recipes=recipes)
     row = compared.rows[1]
