@@ -82,7 +82,15 @@ def search(
     watch: Watch | None = None,
 ) -> Found:
     """Begin or go on with a study, confirm its finalists and write `best/`; see `run_search`."""
-    outcome = run_search(ready, root, storage=storage, engine=engine, command=command, watch=watch)
+    outcome = run_search(
+        ready,
+        root,
+        storage=storage,
+        engine=engine,
+        command=command,
+        watch=watch,
+        opened=lambda folder: write_note(folder, "", ()),
+    )
     folder = outcome.folder
     records = folder.records()
     won = winner(folder, records)

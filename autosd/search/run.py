@@ -21,7 +21,7 @@ from autosd.search.bridge import Search, StudyBridge
 from autosd.search.chain import ChainBridge
 from autosd.search.engines import EngineName, slots_for, started
 from autosd.search.finalists import Candidate, Finalist
-from autosd.search.interrupts import raised
+from autosd.search.interrupts import held, raised
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
 from autosd.search.meter import Meter, Use
@@ -147,6 +147,7 @@ def run_search(
     cache: Path | None = None,
     command: Sequence[str] = (),
     watch: Watch | None = None,
+    opened: Callable[[StudyFolder], object] = lambda folder: None,
 ) -> Outcome:
     """Begin the study of a definition under `root`, or go on with it, up to its finalists.
 
@@ -158,6 +159,7 @@ def run_search(
         cache: folder of decoded images, None for the default.
         command: the command line, for the record.
         watch: hears of every event.
+        opened: called once with the study's folder before the first trial, the lock held.
 
     Raises:
         AutosdError: another process runs the study, or it exists with another definition.
@@ -173,6 +175,7 @@ def run_search(
             root, definition, ready.space, storage=storage, command=command
         )
         folder.check_split(ready.data.counts, ready.data.fingerprint)
+        opened(folder)
         with contextlib.closing(
             _Session(folder, ready.data, lock, engine, cache, watch)
         ) as session:
@@ -213,8 +216,9 @@ class _Session:
 
     def close(self) -> None:
         """Leave the record true and whole in one file."""
-        ledger.sweep(self.study)
-        close(self.study)
+        with held():
+            ledger.sweep(self.study)
+            close(self.study)
 
     def run(self) -> bool:
         """Do what is left; whether there was anything."""
