@@ -29,6 +29,7 @@ from autosd.training.checkpoint import load_checkpoint, save_checkpoint, unreada
 from autosd.training.depthwise import exempt_from_autocast
 from autosd.training.evaluation import Evaluation, evaluate
 from autosd.training.export import export_student, initialise_from
+from autosd.training.memory import keep_freed_memory
 from autosd.training.optim import FORM, Schedule, make_optimizer
 from autosd.training.precision import forward_context, resolve
 from autosd.training.report import EpochReport, Tally, Work
@@ -73,6 +74,7 @@ class Trainer:
         checkpoint: Path | None = None,
     ) -> None:
         torch.set_num_threads(threads)
+        keep_freed_memory()
         self.recipe, self.data, self.checkpoint = recipe, data, checkpoint
         self.evaluate_on, self.device, self.threads = evaluate_on, torch.device(device), threads
         self._generators = [self.device] if self.device.type == "cuda" else []

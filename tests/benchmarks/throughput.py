@@ -2,8 +2,9 @@
 
 Our trainer against the loop a user would write (a torch data set of PIL images, torchvision
 transforms v2 for each image, a data loader without workers, float32, SGD, `.item()` in each
-step): same network, batch and augmentation, one thread, epochs interleaved, medians over rounds
-of process CPU time, which other load on the machine disturbs least. The ratio is printed last.
+step): same network, batch and augmentation, one thread, each loop in a process of its own, epochs
+interleaved, medians over rounds of process CPU time, which other load on the machine disturbs
+least. The ratio is printed last.
 
     --model resnet8 resnet20 resnet18   networks at 32x32x3
     --strategy all                      cost of each strategy against cross-entropy instead,
@@ -14,10 +15,14 @@ Pixels are real: scikit-learn's digits enlarged, or the images of `--data FILE.n
 """
 
 import argparse
+import multiprocessing
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -42,14 +47,16 @@ from autosd.training.trainer import Trainer
 
 SIDE = 32
 CLASSES = 10
-Epoch = Callable[[], object]
+Loop = tuple[Callable[[], object], float]
+"""One more epoch, and its declared cost for an image with plain training's as 1."""
+
+autosd.strategies.__path__.append(str(Path(__file__).parent / "strategies"))
 
 
 def main() -> None:
     """Measure what the command line asks for and print it."""
     options = parse_options()
     torch.set_num_threads(1)
-    autosd.strategies.__path__.append(str(Path(__file__).parent / "strategies"))
     with tempfile.TemporaryDirectory() as folder:
         for model in options.model:
             steps = steps_for(model, options.batch_size, options.seconds)
@@ -157,7 +164,7 @@ class Pictures(TorchDataset[tuple[Tensor, int]]):
         return self.transform(self.pictures[index]), self.labels[index]
 
 
-def plain_loop(recipe: Recipe, data: Data) -> Epoch:
+def plain_loop(recipe: Recipe, data: Data) -> Loop:
     """An epoch of the loop a user would write, around the same network."""
     student = build_student(recipe.model, CLASSES, data.image_shape, seed=0).train()
     loader = DataLoader(Pictures(data), recipe.batch_size, shuffle=True, num_workers=0)
@@ -175,45 +182,41 @@ def plain_loop(recipe: Recipe, data: Data) -> Epoch:
             total += loss.item()
         return total
 
-    return epoch
+    return epoch, 1.0
 
 
-def our_loop(recipe: Recipe, data: Data, **changes: object) -> Epoch:
-    """An epoch of the trainer, without evaluation."""
-    trainer = trainer_of(recipe, data, **changes)
-    reports = trainer.epochs()
-    return lambda: next(reports)
-
-
-def trainer_of(recipe: Recipe, data: Data, **changes: object) -> Trainer:
-    """A trainer of the recipe with some keys changed."""
+def our_loop(recipe: Recipe, data: Data, **changes: object) -> Loop:
+    """An epoch of the trainer, without evaluation, of the recipe with some keys changed."""
     changed = Recipe.parse({**recipe.mapping(), **changes})
-    return Trainer(changed, data, evaluate_on=())
+    trainer = Trainer(changed, data, evaluate_on=())
+    reports = trainer.epochs()
+    return lambda: next(reports), trainer.cost.step
 
 
-def data_path(recipe: Recipe, data: Data) -> Epoch:
+def data_path(recipe: Recipe, data: Data) -> Loop:
     """An epoch of the loader alone."""
     loader = Loader(
         data.part("train"),
         data,
         batch_size=recipe.batch_size,
-        augment=data.augmentation(recipe.augment),
-        device=torch.device("cpu"),
+        augment=recipe.augment,
         drop_single=True,
     )
     clock = Clock(0, 1, loader.steps_per_epoch)
-    return lambda: [batch.fresh for batch in loader.epoch(clock)]
+    return lambda: [batch.fresh for batch in loader.epoch(clock)], 0.0
 
 
 def compare_loops(recipe: Recipe, data: Data, rounds: int) -> None:
     """Print images per second of each loop and the ratios to the plain one."""
     loops = {
-        "plain": plain_loop(recipe, data),
-        "fp32": our_loop(recipe, data, precision="fp32"),
-        "bf16": our_loop(recipe, data, precision="bf16"),
-        "data": data_path(recipe, data),
+        "plain": partial(plain_loop, recipe, data),
+        "fp32": partial(our_loop, recipe, data, precision="fp32"),
+        "bf16": partial(our_loop, recipe, data, precision="bf16"),
+        "data": partial(data_path, recipe, data),
     }
-    times = interleaved(loops, rounds)
+    with ExitStack() as stack:
+        runners = {name: stack.enter_context(Runner(make)) for name, make in loops.items()}
+        times = interleaved(runners, rounds)
     images = data.counts["train"]
     print(f"{recipe.model.name}, batch {recipe.batch_size}, {images} images, {rounds} rounds")
     for name in ("plain", "fp32", "bf16"):
@@ -221,7 +224,7 @@ def compare_loops(recipe: Recipe, data: Data, rounds: int) -> None:
     print(f"  data path: {100 * ratio(times, 'data', 'bf16')[1]:.2f} % of a bf16 step")
     for name in ("fp32", "bf16"):
         low, middle, high = ratio(times, "plain", name)
-        print(f"  ratio {name} / plain  {middle:.2f}  [{low:.2f} to {high:.2f}]")
+        print(f"  ratio {name} / plain  {middle:.2f}  [{low:.2f} to {high:.2f}]", flush=True)
 
 
 def compare_strategies(recipe: Recipe, data: Data, names: list[str], rounds: int) -> None:
@@ -229,30 +232,62 @@ def compare_strategies(recipe: Recipe, data: Data, names: list[str], rounds: int
     chosen = sorted(discover()) if names == ["all"] else names
     print(f"{recipe.model.name}, batch {recipe.batch_size}: cost of a step, cross-entropy = 1")
     print(f"  {'strategy':20s} measured  [quartiles]       declared  measured / declared")
-    base = our_loop(recipe, data, strategies=["cross_entropy"])
-    for name in chosen:
-        trainer = trainer_of(recipe, data, strategies=[name])
-        reports = trainer.epochs()
-        times = interleaved({"base": base, name: lambda it=reports: next(it)}, rounds)
-        low, middle, high = ratio(times, name, "base")
-        declared = trainer.strategies[name].cost().step
-        quartiles = f"[{low:.2f} to {high:.2f}]"
-        print(
-            f"  {name:20s} {middle:8.2f}  {quartiles:16s}  {declared:8.2f}  "
-            f"{middle / declared:8.2f}",
-            flush=True,
-        )
+    with Runner(partial(our_loop, recipe, data)) as base:
+        for name in chosen:
+            with Runner(partial(our_loop, recipe, data, strategies=[name])) as own:
+                times = interleaved({"base": base, name: own}, rounds)
+            low, middle, high = ratio(times, name, "base")
+            quartiles = f"[{low:.2f} to {high:.2f}]"
+            print(
+                f"  {name:20s} {middle:8.2f}  {quartiles:16s}  {own.declared:8.2f}  "
+                f"{middle / own.declared:8.2f}",
+                flush=True,
+            )
 
 
-def interleaved(loops: dict[str, Epoch], rounds: int) -> dict[str, list[float]]:
-    """Process CPU seconds of an epoch of each loop, taken in turns; one turn warms up."""
-    times: dict[str, list[float]] = {name: [] for name in loops}
+class Runner:
+    """A loop in a process of its own, so that no loop sees what another does to its process."""
+
+    def __init__(self, make: Callable[[], Loop]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, make), daemon=True)
+        self._process.start()
+        self.declared: float = self._pipe.recv()
+
+    def __enter__(self) -> "Runner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipe.send(False)
+        self._process.join()
+
+    def seconds(self) -> float:
+        """Process CPU seconds of one more epoch."""
+        self._pipe.send(True)
+        taken: float = self._pipe.recv()
+        return taken
+
+
+def serve(pipe: Connection, make: Callable[[], Loop]) -> None:
+    """Run an epoch whenever asked to, and say how long it took."""
+    torch.set_num_threads(1)
+    epoch, declared = make()
+    pipe.send(declared)
+    while pipe.recv():
+        begin = time.process_time()
+        epoch()
+        pipe.send(time.process_time() - begin)
+
+
+def interleaved(runners: dict[str, Runner], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of an epoch of each loop, taken in turns; the first turn warms up."""
+    times: dict[str, list[float]] = {name: [] for name in runners}
     for turn in range(rounds + 1):
-        for name, epoch in loops.items():
-            begin = time.process_time()
-            epoch()
+        for name, runner in runners.items():
+            taken = runner.seconds()
             if turn:
-                times[name].append(time.process_time() - begin)
+                times[name].append(taken)
     return times
 
 
