@@ -83,15 +83,16 @@ class RayEngine:
 
     def __exit__(self, *error: object) -> None:
         """Stop Ray, its processes and its folder."""
-        self._started.wait()
-        family = [*self._core, *(p for core in self._core for p in _descendants(core))]
-        ray.shutdown()
-        _, alive = psutil.wait_procs(family, timeout=5)
-        for process in alive:
-            process.kill()
-        psutil.wait_procs(alive, timeout=5)
-        self._over.set()
-        self._scratch.__exit__()
+        with held():
+            self._started.wait()
+            family = [*self._core, *(p for core in self._core for p in _descendants(core))]
+            ray.shutdown()
+            _, alive = psutil.wait_procs(family, timeout=5)
+            for process in alive:
+                process.kill()
+            psutil.wait_procs(alive, timeout=5)
+            self._over.set()
+            self._scratch.__exit__()
 
     def _live(self) -> None:
         """Start Ray in a thread that stays: the kernel ends Ray's processes with their thread."""

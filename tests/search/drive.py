@@ -95,7 +95,20 @@ class FastWorker:
         }
 
 
-def run(root: Path, trials: int, engine: str, slots: int, worker: type = FastWorker) -> None:
+class FullDisk(StudyBridge):
+    """Cannot write any more after five reports."""
+
+    reports = 0
+
+    def report(self, job: Job, result: Result) -> bool:
+        """The sixth one fails."""
+        self.reports += 1
+        if self.reports > 5:
+            raise OSError("no space left on device")
+        return super().report(job, result)
+
+
+def run(root: Path, trials: int, engine: str, slots: int, full: bool = False) -> None:
     """Begin the study, or go on with it."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with raised(), StudyLock(lock_path(root, "s")) as lock:
@@ -106,8 +119,8 @@ def run(root: Path, trials: int, engine: str, slots: int, worker: type = FastWor
             ledger.enqueue_defaults(study, folder.space)
             if ledger.is_finished(study, trials):
                 return
-            bridge = StudyBridge(search(folder, study, lock), Meter(slots))
-            drive(bridge, engine, slots, worker)
+            bridge = (FullDisk if full else StudyBridge)(search(folder, study, lock), Meter(slots))
+            drive(bridge, engine, slots)
         finally:
             ledger.sweep(study)
             close(study)
@@ -134,15 +147,15 @@ def search(folder: StudyFolder, study: Any, lock: StudyLock) -> Search:
     )
 
 
-def drive(bridge: StudyBridge, engine: str, slots: int, worker: type) -> None:
+def drive(bridge: StudyBridge, engine: str, slots: int) -> None:
     """Run a bridge on an engine."""
     if engine == "inline":
-        inline.run(bridge, worker())
+        inline.run(bridge, FastWorker())
         return
     from autosd.search.rayrun import RayEngine
 
     with RayEngine(slots) as ray:
-        ray.run(bridge, worker, lost=lambda line: print(line, file=sys.stderr, flush=True))
+        ray.run(bridge, FastWorker, lost=lambda line: print(line, file=sys.stderr, flush=True))
 
 
 def main() -> int:
@@ -152,9 +165,10 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--engine", default="inline")
     parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--full", action="store_true", help="let the disk run full")
     options = parser.parse_args()
     try:
-        run(options.root, options.trials, options.engine, options.slots)
+        run(options.root, options.trials, options.engine, options.slots, options.full)
     except KeyboardInterrupt as error:
         return 130 if error.args[0] == 2 else 143
     except EngineLost as error:
