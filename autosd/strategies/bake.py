@@ -4,7 +4,12 @@ Ge, Zhang, Choi, Cheung, Zhao, Zhu, Wang, Li and others, "Self-distillation with
 Ensembling Improves ImageNet Classification", arXiv:2104.13298, 2021.
 
 Each anchor brings `companions` further images of its class. The soft target of a row is its own
-prediction and those of its batch mates, propagated over the similarity of their features.
+prediction and those of its batch mates, propagated over the similarity of their features. It is
+trained on all rows, and the targets are constants.
+
+    u = softmax(z / T);  A = softmax over the other rows j of cos(f_i, f_j)
+    Q = (1 - propagation) (I - propagation A)^-1 u
+    L = CE(z, y) + kd_weight T^2 KL(Q || u)
 
 Departures from the authors' code: an anchor whose class has nobody else brings itself (theirs
 crashes). The targets are used as they are; a widely used library sends them through another

@@ -7,6 +7,9 @@ Shallow classifiers after the stages before the final one learn from the targets
 classifier's softened output, and from the deepest feature. Teacher and deepest feature are
 constants.
 
+    L = CE(z, y) + sum over the shallow classifiers c of
+        (1 - kd_weight) CE(z_c, y) + kd_weight KL_T(z || z_c) + feature_weight mean (f_c - f)^2
+
 Four public versions disagree. Decided here: the conference paper's sum, with a KL times the
 temperature squared and a hint that is a mean over all elements, so that it does not depend on batch
 and width; all shallow classifiers get the hint. Shallow classifiers are the bottlenecks of the

@@ -99,12 +99,12 @@ def discouraged(names: Sequence[str]) -> list[str]:
 
 def _clashes(names: Sequence[str]) -> Iterator[str]:
     for first, second in combinations(names, 2):
-        reason = _clash(first, second)
+        reason = clash(first, second)
         if reason:
             yield f"{first} and {second} exclude each other: {reason}"
 
 
-def _clash(first: str, second: str) -> str | None:
+def clash(first: str, second: str) -> str | None:
     """Why two strategies cannot be in one recipe, or None."""
     one, other = discover()[first], discover()[second]
     for slot in Slot:

@@ -3,7 +3,12 @@
 Pereyra, Tucker, Chorowski, Kaiser and Hinton, "Regularizing Neural Networks by Penalizing
 Confident Output Distributions", ICLR Workshop 2017.
 
-The loss may be negative. A widely used library averages p log p over all classes as well, which
+Confident predictions have little entropy, so a reward for entropy keeps the network from becoming
+surer than its data allow. Nothing is a constant, there is no teacher. The loss may be negative.
+
+    L = CE(z, y) - weight mean_i H(softmax(z_i)),  H in nats
+
+A widely used library averages p log p over all classes as well, which
 makes its weight 0.5 / K: inert at 100 classes. Here the entropy is summed over classes.
 """
 

@@ -8,6 +8,9 @@ authors' code the partners are a pass of their own, without gradient, on their o
 and moving the running ones; they get no cross-entropy. Putting both halves through one pass would
 change what batch norm sees.
 
+    z' = logits of another image of the same class
+    L = CE(z, y) + kd_weight KL_T(z' || z)
+
 Departures: the partner is never the image itself, where its class has two. The divergence may be
 NKD instead of the KL (see `nontarget`), which is our offer and not part of the method.
 """

@@ -1,7 +1,14 @@
 """CutMix: a box of one image is pasted into another, and the labels are mixed by its area.
 
-Yun, Han, Oh, Chun, Choe and Yoo, "CutMix: Regularization Strategy to Train Strong Classifiers
-with Localizable Features", ICCV 2019.
+Yun, Han, Oh, Chun, Choe and Yoo, "CutMix: Regularization Strategy to Train Strong Classifiers with
+Localizable Features", ICCV 2019.
+
+Each image of a batch gets a box of another one, and its target is mixed by the share of the area
+that each of the two has. The box covers a share drawn from Beta(alpha, alpha), at a random place.
+Nothing is added to the network; the accuracy on training images means little.
+
+    x' = x outside the box, x[perm] inside;  lam = share of the area outside
+    L = CE(z(x'), lam y + (1 - lam) y[perm])
 
 One box, one ratio and one order of images per batch. As in the authors' code the side of a box is
 made even, and what lies outside the image is cut off; the ratio is then that of the area really

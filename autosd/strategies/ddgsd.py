@@ -3,7 +3,11 @@
 Xu and Liu, "Data-Distortion Guided Self-Distillation for Deep Neural Networks", AAAI 2019.
 
 Two independently augmented views of each image go through one forward pass, so that both share
-batch statistics; they agree in their predictions and in their mean feature.
+batch statistics; they agree in their predictions and in their mean feature. Both learn from the
+label.
+
+    L = 1/2 (CE(z1, y) + CE(z2, y)) + kd_weight / 2 (KL_T(z2 || z1) + KL_T(z1 || z2))
+        + feature_weight |mean f1 - mean f2|^2
 
 Four public versions disagree about sums, temperatures, detached teachers and what the feature term
 compares. Decided here: half the paper's sum of cross-entropies and of KLs, so that a step keeps

@@ -3,7 +3,10 @@
 Sun, Yao, Zhou and Chen, "Deeply-supervised Knowledge Synergy", CVPR 2019.
 
 Branches, copies of the remaining stages, grow after intermediate stages. All heads learn from the
-targets, and each is pulled to every other, which is a constant as a teacher.
+targets, and each is pulled to every other, which is a constant as a teacher. At inference only the
+student is left.
+
+    L = sum over heads i of CE(z_i, y) + kd_weight sum over pairs i != j of KL_T(z_j || z_i)
 
 Departures from the authors' code: the KL is exact (theirs smooths both sides by 1e-8), with a
 temperature (theirs is 1, the default here; 4 is usual where DKS is compared with MASD); branches

@@ -6,6 +6,8 @@ Regularization", CVPR 2022.
 The previous batch is shown again under a second augmentation, and its new predictions are pulled
 to those it had one step ago. The supervised term is the mean over fresh and replayed rows.
 
+    L = CE(z, y) over all rows + kd_weight KL_T(z before || z now) over the replayed rows
+
 Departures from the authors' code: they run two forward passes, fresh rows first, each with its
 own batch statistics; here the replayed rows are appended and one pass serves both. The paper's
 batch holds half as many fresh rows; here, as in the code, all of them (twice the cost).

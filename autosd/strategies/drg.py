@@ -7,6 +7,8 @@ One light head reads a shallow stage. It learns from the targets, and its output
 teaches the final classifier: the opposite direction of most deep supervision. The head is gone
 at inference.
 
+    L = CE(z, y) + aux_ce CE(h, y) + alpha KL_T(h || z),  h = logits of the head
+
 Departures from the authors' code, which runs with one tap, one width and 32x32 images only:
 widths come from the student; attention is interpolated to the tap's exact size
 (`align_corners=True`) and the head pools globally, so odd maps work; no constant is added to the

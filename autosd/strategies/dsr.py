@@ -7,6 +7,8 @@ Each row of logits is sorted and pulled to the sorted row at the same place in t
 batch: the shape of the ranked output is kept steady, whatever the classes are. Each epoch starts
 afresh.
 
+    L = CE(z, y) + weight mean_i KL_T(sort(z_i of the previous batch) || sort(z_i))
+
 Departures from the authors' code: the previous batch is always stored (theirs only when DRG is
 on as well, else DSR compares with fixed noise); a short batch is compared in the rows both have.
 """

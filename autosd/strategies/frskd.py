@@ -8,6 +8,10 @@ targets, and the student's classifier and maps imitate its refined ones. The tea
 cross-entropy reaches the student's stages; what it teaches is constant. It is dropped with the
 strategy.
 
+    L = CE(z, y) + teacher_weight CE(z_t, y) + kd_weight KL_T(z_t || z)
+        + feature_weight sum over stages of mean (att(f) - att(f_t))^2
+    att(f) = mean over channels of f^2, as a vector of length 1
+
 Departures from the authors' code: maps of any size. A widely used library lets gradients into the
 teacher's logits. Where images are mixed, both classifiers learn from the mixed targets, as the
 authors do. A batch of one row trains without the teacher: it has no statistics.

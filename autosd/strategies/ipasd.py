@@ -8,6 +8,11 @@ image's soft assignment to the class prototypes of the previous epoch (softmax o
 target mixes the label with a blend of both, weighted per batch by how many of its stored rows
 are right; besides, each embedding is pulled to the prototype of its class (InfoNCE).
 
+    share = weight_div min(e, ramp_end E) / E in epoch e of E
+    w = right(features) / (right(features) + right(predictions)), rows of the batch
+    q = (1 - share) y + share (w features[i] + (1 - w) predictions[i])
+    L = CE(z, q) + con_weight CE(cos(f, prototypes) / con_temperature, y)
+
 Departures from the authors' code, each with its reason:
 - the pull has a gradient (theirs detaches the cosines, so it trains as `con_weight` 0; the
   default 0.01 was therefore never tuned with one);

@@ -1,7 +1,15 @@
 """Label smoothing: a share of the target is spread evenly over all classes.
 
 Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception Architecture for Computer
-Vision", CVPR 2016. The share goes to all K classes, the true one included, as in
+Vision", CVPR 2016.
+
+The target is no longer certain of the label, so logits need not grow without end. There is no
+teacher and no state. It is a control of every study: many self-distillation methods do not beat
+it.
+
+    L = CE(z, (1 - smoothing) y + smoothing / K)
+
+The share goes to all K classes, the true one included, as in
 `torch.nn.functional.cross_entropy(label_smoothing=...)`. Code that spreads it over the wrong
 classes only is the same loss at `smoothing * K / (K - 1)`.
 """

@@ -9,6 +9,11 @@ own classifier, turns them into logits. All heads learn from the targets and tea
 image, the head with the smaller cross-entropy gets the larger weight as a teacher. At inference
 only the student is left.
 
+    p_ik = softmax over the other heads k of CE_k / weighting_temperature
+    w_ik = (1 - p_ik) / (H - 2)
+    L = sum over heads i of CE(z_i, y)
+        + kd_weight / (H - 1) sum over pairs i != k of w_ik KL_T(z_k || z_i), image by image
+
 Departures from the authors' code, which hard-codes two branches of a ResNet-18: any number of
 taps (their constants become M - 1 and M for M other heads), widths from the student, the
 weighting temperature is a knob (1 in theirs). Like theirs, gradients flow through teachers and

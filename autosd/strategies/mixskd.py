@@ -7,6 +7,13 @@ Each batch holds its images and their mixtures. At every head, the prediction on
 the mixture of predictions teach each other, and so do maps; an ensemble of all heads' last maps
 teaches the final classifier.
 
+    m_k, u_k = head k's logits on mixed images, and its logits on plain ones mixed alike
+    e_m, e_u = the ensemble on mixed maps, and on plain maps mixed alike
+    L = sum over k of (CE(z_k, y) + CE(m_k, q)) + CE(e_m, q) + CE(e_u, q)
+        + KL_T(e_m || u_H) + KL_T(e_u || m_H)
+        + sum over k < H of (KL_T(m_k || u_k) + KL_T(u_k || m_k))
+        + feature_weight sum over k of mean (map of m_k - map of u_k)^2
+
 Departures from the authors' code. Its classification of mixed images is computed but not added to
 the loss, which leaves the ensemble a frozen random teacher: here it is added. Its discriminators
 are not registered, never learn, and without gradient reversal would ask for separable features: off

@@ -2,6 +2,13 @@
 
 Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
 
+Each image is blended with another one of the batch, and so are their targets. The ratio is drawn
+once per batch from Beta(alpha, alpha). Nothing is added to the network; the accuracy on training
+images means little.
+
+    x' = lam x + (1 - lam) x[perm]
+    L = CE(z(x'), lam y + (1 - lam) y[perm])
+
 The ratio is drawn in float64, where a small `alpha` does not underflow. `alpha` 0 is off; a widely
 used library makes 0 a fixed ratio of one half. The default 0.4 is that library's for CIFAR-100.
 """

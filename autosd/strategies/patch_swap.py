@@ -1,14 +1,19 @@
 """Intra-class patch swap: two images of a class exchange cells of a grid and agree.
 
 Choi, Jeon, Shukla and Turaga, "Intra-class Patch Swap for Self-Distillation", arXiv:2505.14124,
-2025. **Our reading**: only the abstract and a summary could be read. Known are pairs of the same
-class, a grid of `patch` pixels, a random set of exchanged cells with a probability, one network and
-a KL between the predictions of a pair. Ours are the number of cells (uniform from 1 to all but
-one), the KL both ways with constant teachers, its weight and temperature.
+2025. **Our reading**: only the abstract and a summary could be read.
 
 Each image brings one partner of its class (never itself where the class has two), both augmented
-on their own, and both learn from the label. A cell is at most half of a side, so that there are
-always four; strips beyond the grid stay. Without swaps it is a symmetric CS-KD.
+on their own. With a probability, random cells of a grid are exchanged between the two. Both learn
+from the label, and their predictions from each other.
+
+    L = 1/2 (CE(z1, y) + CE(z2, y)) + kd_weight / 2 (KL_T(z2 || z1) + KL_T(z1 || z2))
+
+Known are pairs of the same class, a grid of `patch` pixels, a random set of exchanged cells with a
+probability, one network and a KL between the predictions of a pair. Ours are the number of cells
+(uniform from 1 to all but one), the KL both ways with constant teachers, its weight and
+temperature. A cell is at most half of a side, so that there are always four; strips beyond the
+grid stay. Without swaps it is a symmetric CS-KD.
 """
 
 from dataclasses import replace

@@ -7,6 +7,9 @@ The target of an image is a mix of its one-hot label and the student's predictio
 image one epoch ago; the share of the prediction grows linearly over the planned epochs. No
 temperature. The prediction is that of the training pass, under another augmentation.
 
+    share = final_mix e / E in epoch e of E
+    L = CE(z, (1 - share) y + share p[i]),  p[i] = prediction for image i one epoch ago
+
 Departure from the authors' code: memory rows start as one-hot labels, not as zeros with a
 special case for the first epoch, so an image first drawn later still has a proper target.
 """

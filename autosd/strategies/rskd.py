@@ -9,6 +9,10 @@ ordinary distillation, the last feature layer predicts the residual gap between 
 the student's output; with more `residual_layers`, each earlier one predicts the gap at the next
 deeper layer.
 
+    z', h' = logits and maps of the pseudo-teacher;  r_l = what layer l predicts
+    L = CE(z, y) + kd_weight KL_T(z' || z)
+        + residual_weight mean over layers l of mean (r_l - (h'_(l+1) - h_(l+1)))^2
+
 Our decisions: the teacher is the student at the end of the previous epoch (or its moving
 average), on batch statistics and without dropout, so that teacher = student gives exactly zero;
 residuals are of raw logits and maps, both members detached, mean squared error; heads end in a

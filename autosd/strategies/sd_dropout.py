@@ -2,10 +2,14 @@
 
 Lee, Park, Seo and Kang, "Self-Knowledge Distillation via Dropout", arXiv:2208.05642, 2022.
 
-Two independent dropout masks on the embedding give two predictions, which teach each other. As in
-the authors' later version gradients flow through the teachers too and the weight is 0.1; their
-earlier one had constant teachers and the weight 1 (`detach_targets`). The student's own prediction
-is made without dropout. Published as an add-on to other methods.
+Two independent dropout masks on the embedding give two predictions, which teach each other. The
+student's own prediction is made without dropout. Published as an add-on to other methods.
+
+    z1, z2 = classifier(dropout(f, drop_rate)), two masks
+    L = CE(z, y) + kd_weight (KL_T(z2 || z1) + KL_T(z1 || z2))
+
+As in the authors' later version gradients flow through the teachers too and the weight is 0.1;
+their earlier one had constant teachers and the weight 1 (`detach_targets`).
 """
 
 from typing import ClassVar

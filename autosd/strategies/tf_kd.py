@@ -1,12 +1,18 @@
 """TF-KD: knowledge distillation from a hand-made teacher.
 
 Yuan, Tay, Li, Wang and Feng, "Revisiting Knowledge Distillation via Label Smoothing
-Regularization", CVPR 2020. The regularising variant, TF-KD_reg; the one with a trained copy as
-teacher needs two trainings and is not here.
+Regularization", CVPR 2020.
 
-The teacher is right with probability `correct`; as in the authors' code, the softmax at the
-softening temperature is taken of these probabilities, not of their logarithms, so that from
-about 5 on the teacher is nearly uniform and the method is label smoothing.
+The teacher is a formula: right with probability `correct`, the rest spread over the wrong classes,
+all of it softened. Its output is mixed into the target. Nothing is stored and nothing is trained.
+
+    d = correct for the true class, (1 - correct) / (K - 1) for the others
+    L = CE(z, (1 - kd_weight) y + kd_weight softmax(d / softening))
+
+This is the regularising variant, TF-KD_reg; the one with a trained copy as teacher needs two
+trainings and is not here. As in the authors' code, the softmax at the softening temperature is
+taken of the probabilities, not of their logarithms, so that from about 5 on the teacher is nearly
+uniform and the method is label smoothing.
 
 Departures: the KL is summed over classes and averaged over the batch, without the per-model
 multiplier of the authors' code (their ResNet-18 setting on CIFAR-100 is exactly this; two others

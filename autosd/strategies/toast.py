@@ -4,17 +4,22 @@ Yin, Pu, Zhou and Xue, "Two-Stage Approach for Targeted Knowledge Transfer in Se
 Distillation", IEEE/CAA Journal of Automatica Sinica 11(11), 2024. Neither the paper's text nor
 code could be read; what the abstract leaves open is decided here.
 
-Stage 1: hard targets are softened with the medoid of their class, the most central logit vector
-of the previous epoch. Our decisions: Euclidean distance; the last `medoid_pool` vectors of a
-class; only correctly classified ones, because the medoid of a hard class may otherwise point to
-another class (`correct_only: false` is the abstract's wording).
+Hard targets are softened with the medoid of their class, the most central logit vector of the
+previous epoch (stage 1). The under-trained half of a batch is shown again in the next step and
+distilled from its own past predictions, as in DLB (stage 2). Both stages are added.
 
-Stage 2: the under-trained half of a batch is shown again in the next step and distilled from its
-own past predictions, as in DLB. Our decisions: under-trained means the largest cross-entropy
-with the hard label; candidates are fresh rows only, so an image is replayed once per visit.
+    q = (1 - medoid_mix) y + medoid_mix softmax(medoid of the class / T)
+    L = CE(z, q) over all rows + kd_weight KL_T(z before || z now) over the replayed rows
 
-Both stages are added. With `medoid_mix` 0 and `replay_fraction` 1 this is DLB, step by step.
-Replayed rows are appended to the batch and run in one forward pass.
+Our decisions in stage 1: Euclidean distance; the last `medoid_pool` vectors of a class; only
+correctly classified ones, because the medoid of a hard class may otherwise point to another class
+(`correct_only: false` is the abstract's wording).
+
+Our decisions in stage 2: under-trained means the largest cross-entropy with the hard label;
+candidates are fresh rows only, so an image is replayed once per visit.
+
+With `medoid_mix` 0 and `replay_fraction` 1 this is DLB, step by step. Replayed rows are appended
+to the batch and run in one forward pass.
 """
 
 import logging

@@ -8,6 +8,10 @@ already is, against the mean of the batch. The wrong classes: ranked by the stud
 on the stage before the last, given Zipf's 1, 1/2, ... 1/K by rank. The weak head learns from
 smoothed labels and is dropped with the strategy.
 
+    tau = p_y^2 + 1 - mean p_y^2;  v = 1 / rank over the wrong classes, summing to 1
+    L = CE(z, y) - target_weight mean tau log p_y + weak_weight CE(weak head, smoothed y)
+        - nontarget_weight mean sum over k != y of v_k log softmax(z without y)_k
+
 Departures from the authors' code: classes that tie are ranked in their order (their sort leaves it
 undefined). In the code the student's part of a rank is its log-probability, overwritten before
 use, where a probability is the evident intent: `rank` offers both, `code` is the default.

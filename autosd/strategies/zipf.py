@@ -7,6 +7,9 @@ Each position of the last feature map, enlarged, votes for a class through the s
 classifier. Classes are ranked by votes, ties sharing the smallest rank, and the prediction over the
 wrong classes is pulled to 1 / rank.
 
+    q_k = 1 / rank_k^power over the wrong classes k, summing to 1
+    L = CE(z, y) + kd_weight KL(q || softmax(z without y))
+
 Departures from the authors' code: ranks are found on the device, not through SciPy on the host;
 its extra stage heads, which it leaves without weight and gradient, are not here. The classifier is
 applied before the enlargement, which is the same: both are linear. A student with layers between
