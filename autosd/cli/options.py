@@ -15,3 +15,44 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output, all else on stderr.")
 ]
 RUNS = Path("runs")
+
+# Those of `search`; None means that the study file decides.
+
+StudyFile = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[STUDY.yaml]", help="A study file, or a name of `autosd list studies`."
+    ),
+]
+Name = Annotated[str | None, typer.Option(help="Name of the study and its folder.")]
+Data = Annotated[
+    str | None, typer.Option(metavar="DATA", help="A known name, npz:PATH or folder:PATH.")
+]
+Model = Annotated[str | None, typer.Option(metavar="MODEL", help="A known name, or of timm.")]
+Space = Annotated[str | None, typer.Option(metavar="SPACE", help="A space by name, or its file.")]
+Trials = Annotated[int | None, typer.Option(help="Trials in all, not more of them.")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs of a trial.")]
+TimeBudget = Annotated[
+    str | None, typer.Option(metavar="TIME", help="No new trial after it: 90s, 30m, 2h.")
+]
+Sampler = Annotated[
+    str | None, typer.Option(help="Who proposes trials; see `autosd list samplers`.")
+]
+Pruner = Annotated[
+    str | None, typer.Option(help="Who stops trials early; see `autosd list pruners`.")
+]
+Slots = Annotated[int | None, typer.Option(help="Trials at the same time.")]
+Cpus = Annotated[int | None, typer.Option(help="Cores of each trial.")]
+Gpus = Annotated[float | None, typer.Option(help="GPUs of each trial; 0.5 lets two share one.")]
+Storage = Annotated[
+    str | None, typer.Option(metavar="URL", help="A database server; default: the folder.")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of the sampler and of every trial.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done and how long it takes.")
+]
+Inline = Annotated[bool, typer.Option("--inline", hidden=True)]

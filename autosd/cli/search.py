@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -11,61 +11,32 @@ from autosd.cli import options
 from autosd.cli.console import emit, people, side
 
 if TYPE_CHECKING:
+    from autosd.recipe import StudyDefinition
     from autosd.search.run import Ready
 
 
 def search(
-    study: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[STUDY.yaml]",
-            help="A study file, or a name of `autosd list studies`.",
-        ),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the study and its folder.")] = None,
-    data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="A known name, npz:PATH or folder:PATH.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="A known name, or a timm backbone.")
-    ] = None,
-    space: Annotated[
-        str | None, typer.Option(metavar="SPACE", help="A space by name, or its file.")
-    ] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials in all, not more of them.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
-    time_budget: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="No new trial after it: 90s, 30m, 2h."),
-    ] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help="Who proposes trials; see `autosd list samplers`.")
-    ] = None,
-    pruner: Annotated[
-        str | None, typer.Option(help="Who stops trials early; see `autosd list pruners`.")
-    ] = None,
-    slots: Annotated[int | None, typer.Option(help="Trials at the same time.")] = None,
-    cpus_per_trial: Annotated[int | None, typer.Option(help="Cores of each trial.")] = None,
-    gpus_per_trial: Annotated[
-        float | None, typer.Option(help="GPUs of each trial; 0.5 lets two share one.")
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="A database server; default: a file in the folder."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of the sampler and of every trial.")
-    ] = None,
+    ctx: typer.Context,
+    study: options.StudyFile = None,
+    name: options.Name = None,
+    data: options.Data = None,
+    model: options.Model = None,
+    space: options.Space = None,
+    trials: options.Trials = None,
+    epochs: options.Epochs = None,
+    time_budget: options.TimeBudget = None,
+    sampler: options.Sampler = None,
+    pruner: options.Pruner = None,
+    slots: options.Slots = None,
+    cpus_per_trial: options.Cpus = None,
+    gpus_per_trial: options.Gpus = None,
+    storage: options.Storage = None,
+    seed: options.Seed = None,
     directory: options.Directory = options.RUNS,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done and how long it takes.")
-    ] = False,
+    settings: options.Settings = None,
+    dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
-    inline: Annotated[bool, typer.Option("--inline", hidden=True)] = False,
+    inline: options.Inline = False,
 ) -> None:
     """Search for the best recipe: a study, its finalists, and the winner's student in best/.
 
@@ -80,27 +51,29 @@ def search(
 
     [bold]autosd search fashion_mnist --set batch_size=64 --set masd.mask_ratio=0.2[/bold]
     """
-    from autosd.cli.definition import assignments, base_values, resolve, seconds
+    from autosd.cli.definition import OPTIONS, assignments, base_values, resolve, seconds
 
     values, where = base_values(study, data, directory)
-    given = {
-        "name": name,
-        "recipe.data.name": data,
-        "recipe.model": model,
-        "space": space,
-        "trials": trials,
-        "recipe.epochs": epochs,
-        "time_budget": seconds(time_budget),
-        "sampler": sampler,
-        "pruner": pruner,
-        "slots": slots,
-        "per_trial.cpus": cpus_per_trial,
-        "per_trial.gpus": gpus_per_trial,
-        "seed": seed,
-    }
+    words = {key: option.removeprefix("--").replace("-", "_") for key, option in OPTIONS.items()}
+    given = {key: ctx.params[word] for key, word in words.items()}
+    given["time_budget"] = seconds(time_budget)
     definition, fixed = resolve(values, where, given, assignments(settings or ()))
     notes = side()
+    ready = _check(definition, fixed, storage, directory, notes)
+    if dry_run:
+        _forecast(ready, as_json)
+    else:
+        _search(ready, directory, storage, inline, as_json, notes)
 
+
+def _check(
+    definition: "StudyDefinition",
+    fixed: dict[str, Any],
+    storage: str | None,
+    directory: Path,
+    notes: Console,
+) -> "Ready":
+    """Check everything before anything is written, and say what the user should know."""
     from autosd.search.engines import slots_for
     from autosd.search.run import check
     from autosd.search.store import storage_url
@@ -110,10 +83,7 @@ def search(
     ready = check(definition, fixed, progress=_telling(notes))
     for line in ready.advice:
         notes.print(f"note: {line}", markup=False)
-    if dry_run:
-        _forecast(ready, as_json)
-        return
-    _search(ready, directory, storage, inline, as_json, notes)
+    return ready
 
 
 def _search(

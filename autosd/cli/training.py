@@ -96,7 +96,7 @@ def retrain(
     ] = None,
     directory: options.Directory = options.RUNS,
     as_json: options.AsJson = False,
-    inline: Annotated[bool, typer.Option("--inline", hidden=True)] = False,
+    inline: options.Inline = False,
 ) -> None:
     """Train the winner, its published default and cross-entropy on all training data.
 
