@@ -12,7 +12,7 @@ from autosd.results.compare_figures import (
     times,
     unit,
 )
-from autosd.results.compare_table import REFERENCE, Row
+from autosd.results.compare_table import METRICS, Row
 from autosd.results.statistics import Summary
 from autosd.results.wording import amount, interval
 
@@ -45,17 +45,19 @@ def page(compared: "Compared") -> str:
     """The page; every name in it is escaped."""
     title = f"{compared.model} on {compared.data}: strategies compared"
     figures = [
-        ("Difference to cross-entropy", _about_differences(compared), differences(compared)),
+        ("Differences with their certainty", _about_differences(compared), differences(compared)),
         ("Gain and cost", _about_costs(), costs(compared)),
         ("Learning curves", _about_curves(compared), curves(compared)),
     ]
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="about">{escape(_about(compared))}</p>',
-        "<h2>Scores</h2>",
-        f'<div class="wide">{_scores(compared)}</div>',
+        "<h2>Against cross-entropy</h2>",
+        f'<div class="wide">{_differences(compared)}</div>',
         f'<p class="note">{escape(ABOUT_SCORES)}</p>',
         f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in compared.remarks)}</ul>",
+        "<h2>Scores</h2>",
+        f'<div class="wide">{_scores(compared)}</div>',
     ]
     for number, (head, about, figure) in enumerate(figures):
         body.append(f'<h2>{escape(head)}</h2><p class="note">{escape(about)}</p>')
@@ -71,8 +73,8 @@ def page(compared: "Compared") -> str:
 
 
 ABOUT_SCORES = (
-    "Mean ± standard deviation over seeds. Detectable: the smallest mean difference that so many "
-    "seeds could have shown with this spread, one comparison at a time."
+    "Detectable: the smallest mean difference that so many seeds could have shown with this "
+    "spread, one comparison at a time. Scores: mean ± standard deviation over seeds."
 )
 ABOUT_EFFORT = (
     "Cost: of a step, plain training's as 1: a forward counts a third, a backward two thirds; "
@@ -118,31 +120,41 @@ def _about_curves(compared: "Compared") -> str:
 
 
 def _scores(compared: "Compared") -> str:
-    heads = ["recipe", "n"]
-    heads += [
-        f"{part} {NAMES[name]}" for part in compared.images for name in ("top1", "nll", "ece")
+    heads = [f"{part} {NAMES[name]}" for part in compared.images for name in METRICS]
+    rows = [
+        [
+            row.recipe,
+            _count(row, len(compared.seeds)),
+            *(
+                _spread(row.scores[part].get(name), name)
+                for part in compared.images
+                for name in METRICS
+            ),
+        ]
+        for row in compared.rows
     ]
-    heads += ["difference", "95 % interval", "p", "p (Holm)", "verdict", "Holm's", "detectable"]
-    return _table(heads, [_score_cells(row, compared) for row in compared.rows])
+    return _table(["recipe", "n", *heads], rows)
 
 
-def _score_cells(row: Row, compared: "Compared") -> list[str]:
-    cells = [row.recipe, _count(row, len(compared.seeds))]
-    for part in compared.images:
-        cells += [_spread(row.scores[part].get(name), name) for name in ("top1", "nll", "ece")]
-    apart, metric = row.difference, compared.metric
-    if apart is None or row.verdict == REFERENCE:
-        return [*cells, "", "", "", "", row.verdict, "", ""]
-    least = "" if apart.smallest is None else amount(apart.smallest, metric).split()[0][1:]
+def _differences(compared: "Compared") -> str:
+    heads = ["recipe", "verdict", "difference", "95 % interval", "Holm's verdict", "p", "p (Holm)"]
+    rows = [_difference_cells(row, compared.metric) for row in compared.rows[1:]]
+    return _table([*heads, "detectable"], rows)
+
+
+def _difference_cells(row: Row, metric: str) -> list[str]:
+    apart = row.difference
+    if apart is None:
+        return [row.recipe, row.verdict, "", "", row.verdict_holm, "", "", ""]
     return [
-        *cells,
+        row.recipe,
+        _short(row.verdict),
         amount(apart.mean, metric).split()[0],
         interval(apart, metric),
+        _short(row.verdict_holm),
         _p(apart.p),
         _p(row.p_holm),
-        _short(row.verdict),
-        _short(row.verdict_holm),
-        least,
+        "" if apart.smallest is None else amount(apart.smallest, metric).split()[0][1:],
     ]
 
 
