@@ -291,9 +291,10 @@ class StudyBridge:
             return False
         if not self.announced:
             self.announced = True
+            kept = f", {len(self._live)} running ones are kept for later" if self._live else ""
             self.watch.say(
-                f"the time budget of {budget:g} s is spent: no new trial begins, "
-                f"{len(self._live)} running ones are kept for later, the finalists follow"
+                f"the time budget of {budget:g} s is spent: no new trial begins{kept}, "
+                "the finalists follow"
             )
         return True
 

@@ -287,6 +287,10 @@ class _BridgeStopper(tune.Stopper):  # type: ignore[misc]
         return self.desk.error is not None
 
 
+class _Spoilt(Exception):
+    """A job failed and its process may be of no further use; Tune then starts another one."""
+
+
 class _Slot(tune.Trainable):  # type: ignore[misc]
     """An actor: one worker that lives through many jobs."""
 
@@ -304,8 +308,15 @@ class _Slot(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        """A list around the result keeps Tune from flattening it."""
+        """A list around the result keeps Tune from flattening it.
+
+        Raises:
+            _Spoilt: an error on a GPU; its later jobs would fail as well.
+        """
         result: Result = self.worker.step()
+        failed = result["failure"]
+        if failed and failed["kind"] == "error" and result["worker"]["device"] != "cpu":
+            raise _Spoilt(failed["why"])
         return {"own": [result], "done": result["done"]}
 
 
@@ -323,7 +334,8 @@ def _classify(error: BaseException | None) -> Failure:
     text = "" if error is None else str(error)
     if isinstance(error, RayTaskError):
         cause = error.cause
-        return failure("error", f"{type(cause).__name__}: {cause}", text)
+        kind = "" if isinstance(cause, _Spoilt) else f"{type(cause).__name__}: "
+        return failure("error", f"{kind}{cause}", text)
     if isinstance(error, ActorUnavailableError | NodeDiedError):
         return failure("interrupted", "the node was lost", text)
     if isinstance(error, ActorDiedError) and "node has died" in text:

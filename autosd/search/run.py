@@ -38,6 +38,9 @@ from autosd.strategies.strategy import discover
 
 logger = logging.getLogger(__name__)
 
+LEARNING = ("tpe", "gp")
+"""Samplers that prior trials are mixed with; the others are there to be compared with."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -273,7 +276,7 @@ class _Session:
 
     def _propose(self) -> None:
         """A prior trial now and then, where nothing waits and the sampler learns."""
-        if self.definition.sampler == "tpe" and not ledger.counts(self.study).waiting:
+        if self.definition.sampler in LEARNING and not ledger.counts(self.study).waiting:
             enqueue_prior(self.study, self.folder.space, self.definition.seed)
 
     def _with(self, **fields: Any) -> Job:

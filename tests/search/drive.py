@@ -20,7 +20,7 @@ from autosd.recipe import Recipe, StudyDefinition
 from autosd.search import inline, ledger
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.interrupts import raised
-from autosd.search.jobs import Job, Result
+from autosd.search.jobs import Job, Result, failure
 from autosd.search.meter import Meter
 from autosd.search.mirror import mirrored
 from autosd.search.pruners import make_pruner
@@ -62,7 +62,8 @@ def value(recipe: dict[str, Any], epoch: int) -> float:
 class FastWorker:
     """Trains nothing: an epoch is a sleep of `$SLEEP` seconds and a JSON checkpoint.
 
-    It notes its process in the file `$PIDS`.
+    It notes its process in the file `$PIDS`. With `$GPU` the second epoch of a start fails as a
+    GPU does.
     """
 
     def begin(self, job: Job) -> None:
@@ -74,25 +75,30 @@ class FastWorker:
     def step(self) -> Result:
         """One epoch."""
         begin = time.perf_counter()
+        self.train()
+        with self.pids.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        fresh, self.sent = self.history[self.sent :], len(self.history)
+        done = len(self.history) >= EPOCHS
+        spoilt = "GPU" in os.environ and len(self.history) == 2
+        return {
+            "epoch": len(self.history),
+            "history": fresh,
+            "done": done or spoilt,
+            "result": {} if done else None,
+            "failure": failure("error", "CUDA error: an illegal address") if spoilt else None,
+            "seconds": time.perf_counter() - begin,
+            "worker": {"pid": os.getpid(), "host": "here", "device": "cuda" if spoilt else "cpu"},
+        }
+
+    def train(self) -> None:
+        """The epoch, if one is left."""
         if len(self.history) < EPOCHS:
             time.sleep(float(os.environ.get("SLEEP", "0.02")))
             epoch = len(self.history) + 1
             top1 = value(dict(self.job.recipe), epoch)
             self.history.append({"epoch": epoch, "evaluated": {"val": {"top1": top1}}})
             write_json(self.path, self.history)
-        with self.pids.open("a") as file:
-            file.write(f"{os.getpid()}\n")
-        fresh, self.sent = self.history[self.sent :], len(self.history)
-        done = len(self.history) >= EPOCHS
-        return {
-            "epoch": len(self.history),
-            "history": fresh,
-            "done": done,
-            "result": {} if done else None,
-            "failure": None,
-            "seconds": time.perf_counter() - begin,
-            "worker": {"pid": os.getpid(), "host": "here", "device": "cpu"},
-        }
 
 
 class FullDisk(StudyBridge):

@@ -252,3 +252,16 @@ def test_storage_that_fails_ends_the_run_with_its_own_error(drive: Drive) -> Non
     assert errors.strip().endswith(b"OSError: no space left on device")
     check_requeued(drive)
     assert drive.processes() == []
+
+
+@pytest.mark.slow
+def test_worker_whose_gpu_failed_is_replaced(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of three trials fails so at its second epoch, and goes on in another process."""
+    monkeypatch.setenv("GPU", "1")
+    process = drive.start(trials=3, sleep=0.02)
+    output = process.communicate()
+    assert (process.returncode, *output) == (0, b"", b"")
+    check_whole(drive, trials=3)
+    assert len(drive.workers()) >= 4
+    lost = [t for t in drive.trials() if t.user_attrs.get("superseded")]
+    assert [t.user_attrs["why"] for t in lost] == ["CUDA error: an illegal address"] * 3
