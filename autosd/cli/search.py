@@ -82,7 +82,7 @@ def _check(
     storage_url(directory / definition.name, storage)
     ready = check(definition, fixed, progress=_telling(notes))
     for line in ready.advice:
-        notes.print(f"note: {line}", markup=False)
+        notes.print(f"note: {line}", markup=False, soft_wrap=True)
     return ready
 
 
