@@ -79,8 +79,10 @@ class Trainer:
         self.evaluate_on, self.device, self.threads = evaluate_on, torch.device(device), threads
         self._generators = [self.device] if self.device.type == "cuda" else []
         self.precision = resolve(recipe.precision, self.device)
+        self._forward_context = forward_context(self.precision, self.device)
         self.history: list[dict[str, Any]] = []
         self._diverged: TrialDiverged | None = None
+        self._between_epochs = True
         self._evaluations: dict[str, Evaluation] = {}
         dataset = data.part(*train_on)
         resuming = checkpoint is not None and checkpoint.exists()
@@ -143,15 +145,16 @@ class Trainer:
 
         Raises:
             TrialDiverged: the run diverged; the checkpoint of the epoch before stays.
+            RuntimeError: an epoch was interrupted; likewise.
         """
         if self.checkpoint is None:
             raise RuntimeError("a trainer without a checkpoint file cannot be saved")
-        self._refuse_diverged()
+        self._require_whole()
         save_checkpoint(self.checkpoint, self._identity, self._state())
 
     def export(self, folder: Path, details: Mapping[str, Any]) -> None:
         """Write `result` to `folder` for `autosd.load`; `details` go into `model.json`."""
-        self._refuse_diverged()
+        self._require_whole()
         export_student(
             folder,
             self.result,
@@ -206,6 +209,7 @@ class Trainer:
         """Train one 0-based epoch and evaluate it."""
         begin = time.perf_counter()
         torch.set_num_threads(self.threads)
+        self._between_epochs = False
         self._evaluations.clear()
         tally = Tally(epoch)
         try:
@@ -218,6 +222,7 @@ class Trainer:
         except TrialDiverged as error:
             self._diverged = error
             raise
+        self._between_epochs = True
         return EpochReport(
             epoch=epoch + 1,
             epochs=self.planned,
@@ -251,7 +256,7 @@ class Trainer:
         """One step of the optimiser. Losses are float32; the forward pass may be bf16."""
         for strategy in self._hooks:
             batch = strategy.prepare(batch, clock)
-        with forward_context(self.precision, self.device):
+        with self._forward_context:
             activations = self.student.activations(batch.images)
         activations = activations._replace(
             logits=activations.logits.float(), embedding=activations.embedding.float()
@@ -293,9 +298,12 @@ class Trainer:
             },
         )
 
-    def _refuse_diverged(self) -> None:
+    def _require_whole(self) -> None:
+        """What diverged or was interrupted within an epoch is no state of a run."""
         if self._diverged is not None:
             raise self._diverged
+        if not self._between_epochs:
+            raise RuntimeError("the training was interrupted within an epoch")
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         """Everything with a state, by its name in the checkpoint."""

@@ -166,6 +166,25 @@ def test_a_rate_far_too_high_diverges_and_keeps_nothing(
         assert (tmp_path / "last.pt").read_bytes() == saved
 
 
+def test_an_interrupted_epoch_is_not_saved(
+    recipe: MakeRecipe, digits: Data, tmp_path: Path
+) -> None:
+    trainer = Trainer(recipe(), digits, checkpoint=tmp_path / "last.pt")
+    next(trainer.epochs())
+    trainer.save()
+    saved = (tmp_path / "last.pt").read_bytes()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    trainer.student.register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        next(trainer.epochs())
+    with pytest.raises(RuntimeError, match="interrupted"):
+        trainer.save()
+    assert (tmp_path / "last.pt").read_bytes() == saved
+
+
 def test_a_weight_that_breaks_is_named_with_its_step(recipe: MakeRecipe, digits: Data) -> None:
     trainer = Trainer(recipe(), digits)
     next(trainer.epochs())
