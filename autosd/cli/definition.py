@@ -39,7 +39,7 @@ def default_definition(data: str) -> dict[str, Any]:
             "epochs": 15,
             "schedule": {"name": "cosine", "warmup_epochs": 1},
         },
-        "space": "joint",
+        "space": "seeds",
         "trials": 40,
     }
 

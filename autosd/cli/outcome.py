@@ -114,7 +114,7 @@ def show_forecast(definition: StudyDefinition, expected: "Forecast", console: Co
     shared = ", ".join(expected.space["training"]) or "none"
     console.print(f"parameters: {expected.space['parameters']}; shared by all: {shared}")
     console.print(
-        f"{definition.trials} trials on {expected.slots} slots, finalists included: at most "
+        f"{definition.trials} trials on {expected.slots} slots, finalists included: about "
         f"{duration(expected.seconds)} (pruning shortens it); about "
         f"{max(1, round(expected.bytes / 1e6)):,} MB on disk; nothing was written",
         soft_wrap=True,

@@ -76,12 +76,13 @@ def _check(
     """Check everything before anything is written, and say what the user should know."""
     from autosd.search.engines import slots_for
     from autosd.search.run import check
+    from autosd.search.samplers import limits
     from autosd.search.store import storage_url
 
     slots_for(definition.slots, definition.per_trial)
     storage_url(directory / definition.name, storage)
     ready = check(definition, fixed, progress=_telling(notes))
-    for line in ready.advice:
+    for line in filter(None, (*ready.advice, limits(definition.sampler))):
         notes.print(f"note: {line}", markup=False, soft_wrap=True)
     return ready
 

@@ -61,7 +61,7 @@ def test_data_without_a_study_file_has_a_sensible_definition(tmp_path: Path):
     definition, _ = resolve(values, where, {}, {})
     assert definition.name == "leaves"
     assert definition.recipe.data.name == "npz:leaves.npz"
-    assert definition.space == "joint"
+    assert definition.space == "seeds"
 
 
 def test_data_with_a_shipped_study_takes_it(tmp_path: Path):
