@@ -3,9 +3,9 @@
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from autosd.errors import AutosdError
 from autosd.recipe import SlotSpec
@@ -13,30 +13,59 @@ from autosd.search import inline
 from autosd.search.jobs import Bridge
 from autosd.search.progress import Watch
 
+if TYPE_CHECKING:
+    from autosd.search.rayrun import RayEngine
+
 EngineName = Literal["ray", "inline"]
 Drive = Callable[[Bridge, Watch], None]
 
 
-@contextmanager
-def started(name: EngineName, slots: int, each: SlotSpec) -> Iterator[Drive]:
-    """An engine for the length of a block: `drive(bridge, watch)` does all jobs of a bridge.
+class Engine:
+    """An engine for the length of a context; what is never started costs nothing."""
 
-    Ray starts in the background; what is done before the first `drive` costs no time.
+    def __init__(self, name: EngineName, slots: int, each: SlotSpec) -> None:
+        """Nothing is started yet.
 
-    Args:
-        name: of the engine; `inline` has one slot.
-        slots: jobs at the same time.
-        each: what a job takes.
-    """
-    if name == "inline":
+        Args:
+            name: of the engine; `inline` has one slot.
+            slots: jobs at the same time.
+            each: what a job takes.
+        """
+        self.name, self.slots, self.each = name, slots, each
+        self._ray: RayEngine | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def start(self) -> None:
+        """Begin to start Ray in the background; the caller has other things to prepare."""
+        if self._ray is None and self.name == "ray":
+            from autosd.search.rayrun import RayEngine
+
+            self._ray = RayEngine(self.slots, self.each.cpus, self.each.gpus)
+            self._stack.enter_context(self._ray)
+
+    def drive(self, bridge: Bridge, watch: Watch) -> None:
+        """Do all jobs of a bridge."""
+        self.start()
+        if self._ray is not None:
+            self._ray.run(bridge, lost=watch.lost)
+            return
         from autosd.search.worker import Worker
 
-        yield lambda bridge, watch: inline.run(bridge, Worker())
-        return
-    from autosd.search.rayrun import RayEngine
+        inline.run(bridge, Worker())
 
-    with RayEngine(slots, each.cpus, each.gpus) as ray:
-        yield lambda bridge, watch: ray.run(bridge, lost=watch.lost)
+
+@contextmanager
+def started(name: EngineName, slots: int, each: SlotSpec) -> Iterator[Drive]:
+    """An engine that starts at once: `drive(bridge, watch)` does all jobs of a bridge."""
+    with Engine(name, slots, each) as engine:
+        engine.start()
+        yield engine.drive
 
 
 def slots_for(asked: int | None, each: SlotSpec) -> int:

@@ -19,7 +19,7 @@ from autosd.search import finalists, ledger
 from autosd.search.advice import check_space
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.chain import ChainBridge
-from autosd.search.engines import EngineName, slots_for, started
+from autosd.search.engines import Engine, EngineName, slots_for
 from autosd.search.finalists import Candidate, Finalist
 from autosd.search.interrupts import held, raised
 from autosd.search.jobs import Job
@@ -173,16 +173,21 @@ def run_search(
     definition = ready.definition
     resumed = (study_path(root, definition.name) / "study.yaml").exists()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with raised(), StudyLock(lock_path(root, definition.name)) as lock:
+    each = definition.per_trial
+    slots = 1 if engine == "inline" else slots_for(definition.slots, each)
+    with (
+        raised(),
+        StudyLock(lock_path(root, definition.name)) as lock,
+        Engine(engine, slots, each) as machine,
+    ):
+        if not resumed:  # a study that is resumed may be complete
+            machine.start()
         folder = StudyFolder.prepare(
             root, definition, ready.space, storage=storage, command=command
         )
         folder.check_split(ready.data.counts, ready.data.fingerprint)
-        opened(folder)
-        with contextlib.closing(
-            _Session(folder, ready.data, lock, engine, cache, watch)
-        ) as session:
-            worked = session.run()
+        with contextlib.closing(_Session(folder, ready.data, lock, cache, watch, slots)) as session:
+            worked = session.run(machine)
             return session.outcome(begin, resumed, worked)
 
 
@@ -194,11 +199,11 @@ class _Session:
         folder: StudyFolder,
         data: Data,
         lock: StudyLock,
-        engine: EngineName,
         cache: Path | None,
         watch: Watch,
+        slots: int,
     ) -> None:
-        self.folder, self.engine, self.watch = folder, engine, watch
+        self.folder, self.watch = folder, watch
         definition = self.definition = folder.definition
         self.base = definition.recipe.with_seed(definition.seed)
         self.job = Job(
@@ -212,8 +217,7 @@ class _Session:
             gpus=definition.per_trial.gpus,
         )
         self.study = self._open()
-        self.slots = 1 if engine == "inline" else slots_for(definition.slots, definition.per_trial)
-        self.meter = Meter(self.slots, Use.of(self.study.user_attrs))
+        self.meter = Meter(slots, Use.of(self.study.user_attrs))
         self.search = StudyBridge(self._search(), self.meter, watch)
         self.confirm = ListBridge(self._plan(data), self._early(), self.meter, watch)
 
@@ -223,13 +227,12 @@ class _Session:
             ledger.sweep(self.study)
             close(self.study)
 
-    def run(self) -> bool:
+    def run(self, engine: Engine) -> bool:
         """Do what is left; whether there was anything."""
         if self.search.over and self._confirmed():
             return False
         chain = ChainBridge(self.search, self.confirm, self._choose)
-        with started(self.engine, self.slots, self.definition.per_trial) as drive:
-            drive(chain, self.watch)
+        engine.drive(chain, self.watch)
         self._settle()
         return True
 
