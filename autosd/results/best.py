@@ -105,12 +105,18 @@ def replace(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def holds(best: Path, recipe: Recipe) -> str | None:
-    """The origin of the student in `best/` if it is of this winning recipe, else None."""
+    """The origin of the student in `best/` if it is of this winning recipe, else None.
+
+    Seed and epochs may differ: `retrain` chooses its own.
+    """
     path = best / "metrics.json"
     if not path.is_file() or not all((best / name).is_file() for name in MODEL):
         return None
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    return str(facts["origin"]) if facts.get("winner") == recipe.fingerprint() else None
+    there = Recipe.read(best / "recipe.yaml")
+    same = there.model_copy(update={"seed": recipe.seed, "epochs": recipe.epochs})
+    if same.fingerprint() != recipe.fingerprint():
+        return None
+    return str(json.loads(path.read_text(encoding="utf-8"))["origin"])
 
 
 def _table(compared: list[Comparison]) -> list[str]:

@@ -167,7 +167,6 @@ class ListBridge:
 
     def _identity(self, run: Run) -> dict[str, Any]:
         return {
-            "recipe": run.recipe.fingerprint(),
             "data": self.plan.data,
             "train_on": list(self.plan.job.train_on),
         }
@@ -177,13 +176,12 @@ class ListBridge:
         if not path.exists():
             return
         there, wanted = json.loads(path.read_text(encoding="utf-8")), self._identity(run)
-        words = {"recipe": "another recipe", "data": "other data", "train_on": "other parts"}
-        for key, what in words.items():
-            if there.get(key) != wanted[key]:
-                yield (
-                    f"{path.parent}: was trained with {what}; "
-                    "move the folder away or use another study"
-                )
+        words = {"data": "other data", "train_on": "other parts"}
+        found = [what for key, what in words.items() if there.get(key) != wanted[key]]
+        if _fingerprint(self.folder(run, "recipe.yaml")) != run.recipe.fingerprint():
+            found.insert(0, "another recipe")
+        for what in found:
+            yield f"{path.parent}: was trained with {what}; move it away or use another study"
 
     def _add(self, live: _Live, result: Result) -> None:
         live.curve.add(result["history"])
@@ -246,6 +244,11 @@ class ListBridge:
                 seconds_left=seconds_left(elapsed, done, left, self._meter.slots),
             )
         )
+
+
+def _fingerprint(path: Path) -> str:
+    """Of the recipe in a file as it reads today: a key that is new since has its default."""
+    return Recipe.read(path).fingerprint()
 
 
 @dataclass(frozen=True)

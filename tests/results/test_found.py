@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import autosd
+from autosd import yamlfile
 from autosd.data.loading import load_data
 from autosd.recipe import Recipe
 from autosd.results.found import search
@@ -65,6 +66,23 @@ def test_best_holds_the_winners_student_of_the_first_seed(found):
         right = student(images).argmax(1).numpy() == part.labels
     said = json.loads((found.model_dir / "metrics.json").read_text())["metrics"]["select"]["top1"]
     assert right.mean() == pytest.approx(said, abs=1e-12)
+
+
+@pytest.mark.parametrize(("key", "value"), [("precision", None), ("epochs", 9)])
+def test_best_holds_the_winner_where_a_key_is_new_or_retrain_had_other_epochs(root, key, value):
+    path = root / "tiny/best/recipe.yaml"
+    recipe = yamlfile.read(path)
+    assert recipe.pop(key) != value
+    path.write_text(yamlfile.dumps(recipe if value is None else {**recipe, key: value}))
+    facts = json.loads((root / "tiny/best/metrics.json").read_text()) | {"winner": "another day's"}
+    (root / "tiny/best/metrics.json").write_text(json.dumps(facts))
+    assert read("tiny", root).model_dir == root / "tiny/best"
+
+
+def test_best_does_not_hold_another_recipe(root: Path):
+    path = root / "tiny/best/recipe.yaml"
+    path.write_text(yamlfile.dumps({**yamlfile.read(path), "batch_size": 32}))
+    assert read("tiny", root).model_dir is None
 
 
 def test_the_card_says_what_the_student_is(found):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from autosd import yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
 from autosd.search import inline
@@ -239,6 +240,18 @@ def test_folder_of_something_else_is_refused(
     other = BASE.model_copy(update={"optimizer": optimizer})
     with pytest.raises(AutosdError, match=f"cross_entropy-1007: was trained .*{what}"):
         ListBridge(plan(tmp_path, data), runs([Candidate("cross_entropy", BASELINE, other)], 1))
+
+
+def test_finished_run_stays_where_a_recipe_has_got_a_new_key(tmp_path: Path) -> None:
+    """Its files know nothing of the key, so its default is what the run was trained with."""
+    confirm(tmp_path, seeds=1)
+    for path in (tmp_path / "finalists").glob("*/"):
+        recipe = yamlfile.read(path / "recipe.yaml")
+        del recipe["precision"]
+        (path / "recipe.yaml").write_text(yamlfile.dumps(recipe))
+        old = json.loads((path / "job.json").read_text()) | {"recipe": "what it was before"}
+        (path / "job.json").write_text(json.dumps(old))
+    assert ListBridge(plan(tmp_path), runs(candidates(), 1)).left == 0
 
 
 def test_error_is_tried_once_more_and_then_left_for_the_next_command(tmp_path: Path) -> None:
