@@ -21,6 +21,7 @@ from autosd.errors import EngineLost, TrialDiverged
 from autosd.files import write_atomically, write_text
 from autosd.recipe import Recipe
 from autosd.search.jobs import Failure, Job, Result, failure
+from autosd.training.checkpoint import CheckpointUnreadable
 from autosd.training.report import EpochReport
 from autosd.training.trainer import Trainer
 
@@ -78,18 +79,33 @@ class _Run:
         self.trainer: Trainer | None = None
 
     def build(self, data: Data) -> None:
+        """The trainer, at its checkpoint; from the start where that cannot be read."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.trainer = self.new_trainer(data)
+        except CheckpointUnreadable as error:
+            logger.warning("%s is trained from its start: %s", self.job.key, error)
+            self.fence()
+            self.checkpoint.unlink(missing_ok=True)
+            _reset(self.job)
+            self.trainer = self.new_trainer(data)
+        self.reports = self.trainer.epochs()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "last.pt"
+
+    def new_trainer(self, data: Data) -> Trainer:
         job = self.job
-        self.trainer = Trainer(
+        return Trainer(
             self.recipe,
             data,
             train_on=job.train_on,
             evaluate_on=job.evaluate_on,
             device=self.device,
             threads=job.cpus,
-            checkpoint=self.folder / "last.pt",
+            checkpoint=self.checkpoint,
         )
-        self.reports = self.trainer.epochs()
 
     def step(self) -> Result:
         begin = time.perf_counter()

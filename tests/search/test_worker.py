@@ -80,6 +80,28 @@ def test_resumed_job_sends_the_whole_curve_first(tmp_path: Path) -> None:
     assert curve(rest) == curve(whole)
 
 
+@pytest.mark.parametrize("content", [b"", b"half a file"])
+def test_job_whose_checkpoint_cannot_be_read_is_trained_from_its_start(
+    tmp_path: Path, content: bytes
+) -> None:
+    whole = train(Worker(), job(tmp_path / "whole"))
+    train(Worker(), job(tmp_path / "cut"), epochs=2)
+    (tmp_path / "cut/last.pt").write_bytes(content)
+    again = train(Worker(), job(tmp_path / "cut"))
+    assert curve(again) == curve(whole)
+    logits = [(tmp_path / name / "logits.npz").read_bytes() for name in ("cut", "whole")]
+    assert logits[0] == logits[1]
+
+
+def test_checkpoint_of_a_driver_that_lost_the_study_is_left_alone(tmp_path: Path) -> None:
+    path, last = tmp_path / ".lock", tmp_path / "t/last.pt"
+    last.parent.mkdir()
+    last.write_bytes(b"half a file")
+    with StudyLock(path), pytest.raises(EngineLost, match="taken over"):
+        Worker().begin(Job(**{**vars(job(last.parent)), "token": "older", "lock": str(path)}))
+    assert last.read_bytes() == b"half a file"
+
+
 def test_job_that_was_trained_to_its_end_only_finishes(tmp_path: Path) -> None:
     whole = train(Worker(), job(tmp_path))
     (tmp_path / "logits.npz").unlink()
