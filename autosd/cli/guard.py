@@ -53,7 +53,9 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interruption:
-            again = shlex.join(["autosd", *sys.argv[1:]])
+            from autosd.search.store import shown_word
+
+            again = shlex.join(["autosd", *map(shown_word, sys.argv[1:])])
             print(f"interrupted; to go on: {again}", file=sys.stderr)
             return exit_code_of(interruption)
 

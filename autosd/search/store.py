@@ -83,6 +83,14 @@ def shown(url: str) -> str:
     return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
+def shown_word(word: str) -> str:
+    """A word of a command line as it may be shown: a URL in it without its password."""
+    if "://" not in word:
+        return word
+    option, equals, url = word.partition("=") if word.startswith("-") else ("", "", word)
+    return option + equals + shown(url)
+
+
 def open_storage(url: str, *, read_only: bool = False) -> optuna.storages.RDBStorage:
     """Open a storage for writing, or an existing one for reading.
 

@@ -86,7 +86,8 @@ class StudyFolder:
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path, definition, space, _claim(path, storage))
         files.write_text(path / "space.yaml", yamlfile.dumps(space.mapping()))
-        files.write_json(path / "environment.json", environment.describe(command))
+        shown = [store.shown_word(word) for word in command]
+        files.write_json(path / "environment.json", environment.describe(shown))
         folder._create_study()
         folder._write_definition()
         return folder

@@ -90,6 +90,12 @@ def test_a_password_is_never_shown() -> None:
     assert "geheim" not in store.shown("postgresql://me:geheim@db:notaport/s")
 
 
+def test_a_password_on_a_command_line_is_never_shown() -> None:
+    words = ["--storage", "mysql://me:geheim@db/s", "--storage=postgresql://me:geheim@db/s", "a=b"]
+    shown = [store.shown_word(word) for word in words]
+    assert shown == ["--storage", "mysql://me:***@db/s", "--storage=postgresql://me:***@db/s", "a=b"]
+
+
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(AutosdError, match=r"pip install 'psycopg\[binary\]'") as caught:

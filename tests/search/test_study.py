@@ -18,11 +18,13 @@ from autosd.search.space import Space
 from autosd.search.store import StorageBroken, read_token
 from autosd.search.study import StudyFolder, close, lock_path, study_names, study_path
 
+COMMAND = ["autosd", "search", "--storage", "mysql://me:geheim@db/s"]
+
 
 @pytest.fixture
 def folder(tmp_path: Path, definition: StudyDefinition, joint: Space) -> StudyFolder:
     """A new study."""
-    return StudyFolder.prepare(tmp_path / "runs", definition, joint, command=["autosd", "search"])
+    return StudyFolder.prepare(tmp_path / "runs", definition, joint, command=COMMAND)
 
 
 def run(folder: StudyFolder) -> None:
@@ -62,7 +64,8 @@ def test_a_new_study_has_everything_a_reader_needs(folder: StudyFolder) -> None:
     assert again == folder
     assert StudyDefinition.read(folder.path / "study.yaml") == folder.definition
     facts = json.loads((folder.path / "environment.json").read_text())
-    assert facts["command"] == ["autosd", "search"]
+    assert "geheim" not in json.dumps(facts)
+    assert facts["command"] == ["autosd", "search", "--storage", "mysql://me:***@db/s"]
     assert {"torch", "ray", "optuna"} <= set(facts["versions"])
     assert facts["machine"]["cores"] >= 1
     assert facts["machine"]["memory_gib"] > 0
