@@ -113,7 +113,7 @@ def _check(student: Student, name: str, classes: int, image_shape: tuple[int, in
 
 def _faults(student: Student, activations: Activations) -> list[str]:
     """Where a pass over two images differs from the spec."""
-    logits, taps, embedding = activations
+    logits, taps, embedding, _ = activations
     spec, faults = student.spec, []
     wanted = [(2, stage.channels) for stage in spec.stages]
     if [tuple(tap.shape[:2]) for tap in taps if tap.dim() == 4] != wanted:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 
@@ -14,11 +15,14 @@ class Activations(NamedTuple):
         logits: `[B, classes]`.
         taps: one map `[B, C_i, H_i, W_i]` at the end of each stage, shallow to deep.
         embedding: `[B, D]`, the input of the classifier.
+        autocast: number format of the autocast the pass ran under, None where it was off; the
+            trainer sets it, a student need not.
     """
 
     logits: Tensor
     taps: tuple[Tensor, ...]
     embedding: Tensor
+    autocast: torch.dtype | None = None
 
 
 @dataclass(frozen=True)

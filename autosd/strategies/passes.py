@@ -21,14 +21,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from autosd.models.student import Activations, Student
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-HALF = (torch.bfloat16, torch.float16)
 
 
 def same_precision(activations: Activations) -> AbstractContextManager[object]:
     """Autocast as it was when `activations` were made, on or off."""
-    maps = (activations.logits, activations.embedding, *activations.taps)
-    half = next((tensor.dtype for tensor in maps if tensor.dtype in HALF), None)
-    device = activations.logits.device.type
+    device, half = activations.logits.device.type, activations.autocast
     return torch.autocast(device, dtype=half or torch.bfloat16, enabled=half is not None)
 
 

@@ -259,7 +259,9 @@ class Trainer:
         with self._forward_context:
             activations = self.student.activations(batch.images)
         activations = activations._replace(
-            logits=activations.logits.float(), embedding=activations.embedding.float()
+            logits=activations.logits.float(),
+            embedding=activations.embedding.float(),
+            autocast=torch.bfloat16 if self.precision == "bf16" else None,
         )
         targets = Targets(batch.labels, weights=self._class_weights)
         for strategy in self._hooks:
@@ -366,5 +368,6 @@ def _placed(module: Any, device: torch.device) -> Any:
 
 
 def _detached(activations: Activations) -> Activations:
-    logits, taps, embedding = activations
-    return Activations(logits.detach(), tuple(tap.detach() for tap in taps), embedding.detach())
+    logits, taps, embedding, autocast = activations
+    taps = tuple(tap.detach() for tap in taps)
+    return Activations(logits.detach(), taps, embedding.detach(), autocast)

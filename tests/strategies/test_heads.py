@@ -180,5 +180,5 @@ def whole_step(student, strategy, step):
 
 
 def _detached(activations):
-    logits, taps, embedding = activations
+    logits, taps, embedding, _ = activations
     return Activations(logits.detach(), tuple(tap.detach() for tap in taps), embedding.detach())
