@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from autosd.errors import AutosdError
+
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a temporary file beside `path`, sync it, and rename it over `path`."""
@@ -25,8 +27,15 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    """Write UTF-8 text atomically.
+
+    Raises:
+        AutosdError: it cannot be written there; says why.
+    """
+    try:
+        write_atomically(path, lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise AutosdError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def write_json(path: Path, value: Any) -> None:

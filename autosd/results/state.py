@@ -11,7 +11,7 @@ from autosd.search import ledger
 from autosd.search.ledger import Counts
 from autosd.search.meter import Use
 from autosd.search.records import TrialRecord
-from autosd.search.store import lock_if_free, read_owner
+from autosd.search.store import LockUnusable, lock_if_free, read_owner
 from autosd.search.study import StudyFolder, close
 
 BAD = ("failed", "diverged")
@@ -112,6 +112,13 @@ def read(name: str, root: Path) -> State:
 
 def sweep_if_free(folder: StudyFolder) -> str:
     """Hand back what a dead driver left running, unless a live one has the lock; who that is."""
+    try:
+        return _sweep_if_free(folder)
+    except LockUnusable as error:
+        return f"not known who runs it: {error}"
+
+
+def _sweep_if_free(folder: StudyFolder) -> str:
     with lock_if_free(folder.lock_path) as lock:
         if lock is None:
             return f"run by {read_owner(folder.lock_path) or 'another process'}"

@@ -44,6 +44,10 @@ class StudyLocked(AutosdError):
     """Another process runs this study."""
 
 
+class LockUnusable(AutosdError):
+    """A lock file that cannot be written, as on a read-only disk."""
+
+
 class StorageBroken(AutosdError):
     """A database that cannot be read; the message names it and the way out."""
 
@@ -289,8 +293,17 @@ class StudyLock:
 
         Raises:
             StudyLocked: another process has it; the message names it.
+            LockUnusable: its file cannot be written.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._opened()
+        except OSError as error:
+            raise LockUnusable(f"{self.path}: cannot be written ({error.strerror})") from None
+        return self
+
+    def _opened(self) -> IO[str]:
+        """The file, locked and with this owner in it."""
         file = self.path.open("a+", encoding="utf-8")
         try:
             self._take(file)
@@ -299,8 +312,7 @@ class StudyLock:
         except BaseException:
             file.close()
             raise
-        self._file = file
-        return self
+        return file
 
     def _take(self, file: IO[str]) -> None:
         until = time.monotonic() + self.wait

@@ -5,9 +5,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autosd.recipe import StudyDefinition
+from autosd.search.run import check, run_search
+
 
 def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A finished study without finalists."""
+    values = {
+        "name": "tiny",
+        "recipe": {"data": "digits", "model": "resnet8", "epochs": 1, "batch_size": 64},
+        "space": "label_smoothing",
+        "trials": 2,
+        "finalists": {"count": 0, "seeds": 1},
+    }
+    ready = check(StudyDefinition.parse(values))
+    return run_search(ready, tmp_path / "runs", engine="inline").folder.path
 
 
 MISTAKES = {
@@ -103,6 +120,43 @@ def test_a_mistake_is_named_and_nothing_is_written(invoke, here, tmp_path, mista
     assert files(here) == []
 
 
+def test_a_file_is_no_folder_of_studies(invoke, here):
+    (here / "runs").write_text("")
+    result = invoke("search")
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert "--dir" in result.stderr
+    assert "is a file" in result.stderr
+
+
+def test_a_folder_of_studies_below_a_file_is_named(invoke, here):
+    (here / "file").write_text("")
+    result = invoke("search", "--inline", "--dir", "file/runs")
+    assert result.exit_code == 2, result.output
+    assert "file/runs" in result.stderr.splitlines()[-1]
+    assert files(here) == ["file"]
+
+
+@pytest.mark.parametrize("place", ["folder", "file/best.yaml"])
+def test_a_recipe_that_cannot_be_written_is_named(invoke, here, study, place):
+    (here / "folder").mkdir()
+    (here / "file").write_text("")
+    result = invoke("best", study, "--yaml", place)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith(f"error: {place}: cannot be written (")
+    assert len(result.stderr.splitlines()) == 1
+    assert files(here / "folder") == []
+
+
+def test_status_of_a_study_whose_lock_cannot_be_written_says_so(invoke, study):
+    (study / ".lock").unlink(missing_ok=True)
+    (study / ".lock").mkdir()
+    result = invoke("status", study)
+    assert result.exit_code == 0, result.output
+    assert "2 of 2: 2 complete" in result.stdout
+    assert "not known who runs it" in " ".join(result.stdout.split())
+
+
 def test_all_faults_of_a_file_come_together(invoke, here, tmp_path):
     path = tmp_path / "space.yaml"
     path.write_text(
@@ -149,3 +203,10 @@ def test_fewer_images_than_a_batch_work(invoke, here, tmp_path):
     result = invoke("train", recipe, "--out", here / "out", "--cpus", "1")
     assert result.exit_code == 0, result.output
     assert (here / "out" / "model.safetensors").is_file()
+
+
+def test_what_a_sampler_cannot_do_is_said_where_it_is_chosen(invoke, here):
+    few = ["search", "--sampler", "random", "--trials", "1", "--epochs", "1", "--inline"]
+    result = invoke(*few, "--space", "label_smoothing", "--set", "finalists.count=0")
+    assert result.exit_code == 0, result.output
+    assert "note: random learns nothing from finished trials" in result.stderr
