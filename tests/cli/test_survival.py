@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from autosd.search import ledger
 from autosd.search.records import TrialRecord
-from autosd.search.study import StudyFolder
+from autosd.search.study import StudyFolder, close
 
 TRIALS = 8
 SEARCH = ["search", "--epochs", "3", "--trials", str(TRIALS), "--space", "label_smoothing"]
@@ -26,6 +27,14 @@ def start(command: list[str], here: Path, *more: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def ended(process: subprocess.Popen[str], seconds: float = 120) -> tuple[str, str]:
+    """What it said; a process (or a worker with its pipes) that never ends fails the test."""
+    try:
+        return process.communicate(timeout=seconds)
+    finally:
+        process.kill()
 
 
 def epochs(study: Path) -> int:
@@ -57,7 +66,7 @@ def survive(command: list[str], autosd, here: Path, kills: int, seed: int) -> No
         alive = wait_for(process, study, epochs(study) + draw.randint(0, 6))
         time.sleep(draw.uniform(0, 0.2))
         process.kill()
-        process.communicate()
+        ended(process)
         now = finished(study)
         assert before.items() <= now.items()
         before = now
@@ -72,7 +81,12 @@ def survive(command: list[str], autosd, here: Path, kills: int, seed: int) -> No
 
 def check_whole(study: Path, said: dict[str, object]) -> None:
     """The planned number, each once, nothing running or waiting, no hole in a curve."""
-    visible = StudyFolder.open(study).records()
+    folder = StudyFolder.open(study)
+    record = folder.load()
+    now = ledger.counts(record)
+    close(record)
+    assert (now.running, now.waiting) == (0, 0)
+    visible = folder.records()
     assert {record.state for record in visible} <= {*FINISHED, "failed"}
     assert len(visible) == TRIALS
     assert len({record.lineage for record in visible}) == TRIALS
@@ -100,7 +114,7 @@ def test_a_signal_ends_it_with_one_line_that_says_how_to_go_on(command, autosd, 
     process = start(command, here, "--inline")
     assert wait_for(process, here / "runs/digits", 2)
     process.send_signal(sent)
-    out, err = process.communicate()
+    out, err = ended(process, 30)
     assert process.returncode == code
     assert out == ""
     assert "Traceback" not in err
@@ -115,7 +129,7 @@ def test_status_tells_the_truth_after_a_kill(command, autosd, here):
     process = start(command, here, "--inline")
     assert wait_for(process, here / "runs/digits", 2)
     process.kill()
-    process.communicate()
+    ended(process)
     said = json.loads(autosd("status", "digits", "--json").stdout)
     assert said["running"] == 0
 
@@ -125,6 +139,6 @@ def test_a_second_search_of_the_same_study_is_refused_and_names_the_first(comman
     assert wait_for(process, here / "runs/digits", 1)
     second = autosd(*SEARCH, *SETTINGS)
     process.kill()
-    process.communicate()
+    ended(process)
     assert second.returncode == 2
     assert str(process.pid) in second.stderr
