@@ -4,6 +4,7 @@ optuna-dashboard has no read-only mode: a DELETE from any local page removes a s
 and HEAD pass unless edits are asked for.
 """
 
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -19,6 +20,8 @@ from autosd.search.study import StudyFolder
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READS = ("GET", "HEAD")
@@ -117,6 +120,10 @@ def serve(
         store.close(storage)
 
 
-def _keep_true(folder: StudyFolder, over: threading.Event) -> None:
-    while not over.wait(SWEEP_SECONDS):
-        sweep_if_free(folder)
+def _keep_true(folder: StudyFolder, over: threading.Event, every: float = SWEEP_SECONDS) -> None:
+    """Sweep until `over`; a database that cannot be written to now may be free the next time."""
+    while not over.wait(every):
+        try:
+            sweep_if_free(folder)
+        except (AutosdError, OSError, *store.DATABASE_ERRORS) as error:
+            logger.warning("study %s: its trials could not be looked at: %s", folder.name, error)

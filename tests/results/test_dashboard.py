@@ -10,7 +10,8 @@ import optuna
 import pytest
 
 from autosd.errors import AutosdError
-from autosd.results.dashboard import server
+from autosd.results.dashboard import _keep_true, server
+from autosd.search.study import StudyFolder, close
 
 WRITES = ["DELETE", "POST", "PUT", "PATCH", "OPTIONS", "delete"]
 
@@ -83,3 +84,25 @@ def test_it_binds_to_loopback_only(storage):
 def test_a_taken_port_is_said_in_one_line(storage):
     with serving(storage) as address, pytest.raises(AutosdError, match=str(address[1])):
         server(storage, "127.0.0.1", address[1])
+
+
+def test_a_study_that_cannot_be_swept_now_is_swept_later(root: Path, caplog):
+    folder, over = StudyFolder.find("tiny", root), threading.Event()
+    study = folder.load(read_only=False)
+    lost = study.ask().number
+    close(study)
+    (root / "tiny/study.db").rename(root / "tiny/elsewhere.db")
+    watch = threading.Thread(target=_keep_true, args=(folder, over, 0.01))
+    watch.start()
+    while "could not be looked at" not in caplog.text and watch.is_alive():
+        over.wait(0.01)
+    (root / "tiny/elsewhere.db").rename(root / "tiny/study.db")
+    while state(folder, lost) == "running" and watch.is_alive():
+        over.wait(0.01)
+    over.set()
+    watch.join()
+    assert state(folder, lost) != "running"
+
+
+def state(folder: StudyFolder, number: int) -> str:
+    return next(one.state for one in folder.records(hidden=True) if one.number == number)
