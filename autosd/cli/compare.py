@@ -11,8 +11,8 @@ from rich.table import Table
 
 from autosd.cli import options
 from autosd.cli.console import emit, near, people, side, table
-from autosd.cli.words import duration, mean_and_sd
 from autosd.errors import AutosdError, WorkFailed
+from autosd.results.numbers import duration, mean_and_sd
 
 if TYPE_CHECKING:
     from autosd.results.compare import Compared

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from autosd import yamlfile
 from autosd.cli.console import near, table
-from autosd.cli.words import duration, mean_and_sd, metric, percent
 from autosd.recipe import StudyDefinition
+from autosd.results.numbers import duration, mean_and_sd, metric, percent
 from autosd.results.wording import against, amount
 
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ def show(found: "Found", directory: Path, console: Console) -> None:
     console.print("[bold]Families[/bold] (search, best of their trials on val)")
     console.print(families(found))
     if found.comparisons:
+        seeds = len(found.comparisons[0].finalist.values)
         console.print(
-            "\n[bold]Finalists[/bold] (fresh seeds, on select, which the search never saw)"
+            f"\n[bold]Finalists[/bold] ({seeds} fresh seeds, on select, which the search never saw)"
         )
         console.print(finalists(found))
         console.print()
@@ -67,13 +68,12 @@ def finalists(found: "Found") -> Table:
     made = table("recipe", "mean ± sd", "to CE (95 % interval)", "verdict")
     for number, row in enumerate(found.comparisons):
         one, difference = row.finalist, row.difference
-        reference = one.label == "cross_entropy"
         missing = "" if one.n == len(one.values) else f", {one.n} of {len(one.values)} seeds"
         made.add_row(
             escape(one.label),
             mean_and_sd(one.mean, one.sd, objective, images) + missing,
-            "" if difference is None or reference else against(difference, objective),
-            "reference" if reference else row.verdict,
+            "" if difference is None else against(difference, objective),
+            row.verdict,
             style="bold" if number == 0 else None,
         )
     return made

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from autosd.cli.words import duration, metric
+from autosd.results.numbers import duration, metric
 from autosd.search.progress import Progress
 
 LINE_EVERY = 15.0

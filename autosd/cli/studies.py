@@ -10,7 +10,7 @@ from rich.table import Table
 
 from autosd.cli import options
 from autosd.cli.console import emit, people, side
-from autosd.cli.words import metric, percent, score
+from autosd.results.numbers import metric, percent, score
 
 if TYPE_CHECKING:
     from autosd.results.outcome import Winner

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from autosd.cli import options
 from autosd.cli.console import emit, near, people, side, table
-from autosd.cli.words import duration, mean_and_sd, percent
+from autosd.results.numbers import duration, mean_and_sd, percent
 
 if TYPE_CHECKING:
     from autosd.results.retrain import Retrained

@@ -11,8 +11,8 @@ from typing import Any
 from autosd import yamlfile
 from autosd.files import write_json, write_text
 from autosd.recipe import Recipe
-from autosd.results.card import Card, text
-from autosd.results.outcome import Comparison, Winner, against_baseline
+from autosd.results.card import Card, table, text
+from autosd.results.outcome import Winner, against_baseline
 from autosd.search.finalists import read_finalists
 from autosd.search.study import StudyFolder
 
@@ -21,7 +21,7 @@ DECIMALS = 6
 
 
 def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
-    """Fill `best/` with the winner's student of the first confirmation seed.
+    """Fill `best/` with the winner's student of the first confirmation seed, its card up to date.
 
     A student that `retrain` made of the same recipe is better and stays.
 
@@ -30,7 +30,9 @@ def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
     """
     if won.source is None or not (won.source / "model" / MODEL[1]).is_file():
         return False
-    if holds(folder.best, won.recipe) is not None:
+    restore(folder.best)
+    kept = holds(folder.best, won.recipe)
+    if kept == "retrain":
         return True
     recipe = Recipe.read(won.source / "recipe.yaml")
     result = json.loads((won.source / "result.json").read_text(encoding="utf-8"))
@@ -43,7 +45,7 @@ def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
         trained_on=("train",),
         origin="confirmation",
         metrics=result["metrics"],
-        table=_table(compared),
+        table=table(compared, won.score.objective, won.score.images),
         remarks=("Means over fresh seeds on `select`, which the search never saw.",),
     )
     facts = {
@@ -62,7 +64,9 @@ def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
             "n": won.score.n,
         },
     }
-    write(folder.best, won.source / "model", recipe, facts, card)
+    shown = folder.best / "README.md"
+    if not (kept and shown.is_file() and shown.read_text(encoding="utf-8") == text(card)):
+        write(folder.best, won.source / "model", recipe, facts, card)
     return True
 
 
@@ -90,8 +94,9 @@ def write(best: Path, model: Path, recipe: Recipe, facts: dict[str, Any], card: 
 def replace(folder: Path, fill: Callable[[Path], None]) -> None:
     """Fill a new folder beside `folder`, then let it take the place of the old one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    restore(folder)
+    old = _old(folder)
     new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    old = folder.with_name(f".{folder.name}.old")
     try:
         fill(new)
         new.chmod(0o755)
@@ -102,6 +107,16 @@ def replace(folder: Path, fill: Callable[[Path], None]) -> None:
     finally:
         shutil.rmtree(new, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(folder: Path) -> None:
+    """Put back what a kill between the two renames of `replace` had moved out of the way."""
+    if _old(folder).exists() and not folder.exists():
+        os.replace(_old(folder), folder)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 def holds(best: Path, recipe: Recipe) -> str | None:
@@ -117,12 +132,3 @@ def holds(best: Path, recipe: Recipe) -> str | None:
     if same.fingerprint() != recipe.fingerprint():
         return None
     return str(json.loads(path.read_text(encoding="utf-8"))["origin"])
-
-
-def _table(compared: list[Comparison]) -> list[str]:
-    lines = ["| recipe | mean | sd | seeds | to cross-entropy |", "|---|---|---|---|---|"]
-    for row in compared:
-        one = row.finalist
-        sd = "-" if one.sd is None else f"{one.sd:.4f}"
-        lines.append(f"| {one.label} | {one.mean:.4f} | {sd} | {one.n} | {row.verdict} |")
-    return lines

@@ -6,6 +6,8 @@ from typing import Any
 
 from autosd import yamlfile
 from autosd.recipe import Recipe
+from autosd.results.numbers import mean_and_sd, metric, percent
+from autosd.results.outcome import Comparison
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,22 @@ def text(card: Card) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def table(compared: Sequence[Comparison], objective: str, images: int | None) -> list[str]:
+    """Finalists against cross-entropy as a table in Markdown, in the words of the terminal.
+
+    Args:
+        compared: best first.
+        objective: top1, nll or balanced_accuracy.
+        images: of the part they were scored on, None where it is not known.
+    """
+    lines = ["| recipe | mean ± sd | seeds | to cross-entropy |", "|---|---|---|---|"]
+    for row in compared:
+        one = row.finalist
+        shown = mean_and_sd(one.mean, one.sd, objective, images)
+        lines.append(f"| {one.label} | {shown} | {one.n} | {row.verdict} |")
+    return lines
+
+
 def _metrics(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if not metrics:
         return ["None were kept."]
@@ -84,4 +102,4 @@ def _metrics(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _cell(name: str, value: float) -> str:
-    return f"{100 * value:.1f} %" if name.startswith("top") else f"{value:.3f}"
+    return percent(value) if name.startswith("top") else metric(value, "nll")

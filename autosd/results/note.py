@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from autosd.results.outcome import Comparison
+from autosd.results.card import table
+from autosd.results.outcome import Comparison, images
 from autosd.search.study import StudyFolder, close
 
 
@@ -27,14 +28,6 @@ def note(folder: StudyFolder, verdict: str, compared: Sequence[Comparison]) -> s
         f"{definition.objective} on `val`. Families: {', '.join(folder.space.families)}.",
     ]
     if compared:
-        lines += ["## Finalists on `select` (fresh seeds)", _table(compared), verdict]
+        shown = table(compared, definition.objective, images(folder, "select"))
+        lines += ["## Finalists on `select` (fresh seeds)", "\n".join(shown), verdict]
     return "\n\n".join(line for line in lines if line)
-
-
-def _table(compared: Sequence[Comparison]) -> str:
-    rows = ["| recipe | mean | sd | seeds |", "|---|---|---|---|"]
-    for row in compared:
-        one = row.finalist
-        sd = "-" if one.sd is None else f"{one.sd:.4f}"
-        rows.append(f"| {one.label} | {one.mean:.4f} | {sd} | {one.n} |")
-    return "\n".join(rows)

@@ -16,6 +16,8 @@ from autosd.search.study import StudyFolder
 if TYPE_CHECKING:
     from autosd.results.statistics import Difference
 
+REFERENCE = "reference"
+
 
 @dataclass(frozen=True)
 class Score:
@@ -133,7 +135,7 @@ def images(folder: StudyFolder, part: str) -> int | None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finalist against cross-entropy, seed by seed, on `select`."""
+    """A finalist against cross-entropy, seed by seed, on `select`; itself is the `reference`."""
 
     finalist: Finalist
     difference: "Difference | None"
@@ -151,6 +153,9 @@ def against_baseline(finalists: Sequence[Finalist], minimise: bool = False) -> l
     baseline = next((one for one in finalists if one.label == BASELINE), None)
     compared = []
     for finalist in finalists:
+        if finalist is baseline:
+            compared.append(Comparison(finalist, None, REFERENCE))
+            continue
         pairs = _pairs(finalist, baseline)
         if not pairs:
             compared.append(Comparison(finalist, None, "no difference shown"))

@@ -18,6 +18,7 @@ from autosd.recipe import Recipe
 from autosd.results.best import write
 from autosd.results.card import Card
 from autosd.results.leaderboard import BASELINE
+from autosd.results.numbers import mean_and_sd
 from autosd.results.outcome import Winner, winner
 from autosd.results.readings import now
 from autosd.results.statistics import Difference, Summary, paired_difference, summary, verdict
@@ -138,7 +139,7 @@ def retrain(
         _train(folder, data.fingerprint, runs, lock, slots, watch or Quiet(), engine)
         rows = _rows(folder, list(recipes), {run.name for run in runs})
         remarks = _remarks(rows, won)
-        _write_best(folder, won, runs[0], rows, remarks)
+        _write_best(folder, won, runs[0], _table(rows, data.counts[PART]), rows, remarks)
     return Retrained(rows, folder.best, data.counts[PART], remarks, time.monotonic() - begin)
 
 
@@ -241,7 +242,12 @@ def _remarks(rows: Sequence[Row], won: Winner) -> list[str]:
 
 
 def _write_best(
-    folder: StudyFolder, won: Winner, run: Run, rows: Sequence[Row], remarks: Sequence[str]
+    folder: StudyFolder,
+    won: Winner,
+    run: Run,
+    table: Sequence[str],
+    rows: Sequence[Row],
+    remarks: Sequence[str],
 ) -> None:
     """Put the winner's student of the first seed into `best/`."""
     source = folder.retrain / run.name
@@ -255,7 +261,7 @@ def _write_best(
         trained_on=TRAIN_ON,
         origin="retrain",
         metrics=record.metrics,
-        table=_table(rows),
+        table=table,
         remarks=remarks,
     )
     facts = {
@@ -271,17 +277,17 @@ def _write_best(
     write(folder.best, source / "model", run.recipe, facts, card)
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
+def _table(rows: Sequence[Row], images: int) -> list[str]:
     lines = [
-        "| recipe | seeds | test top-1 | sd | 95 % interval to cross-entropy | verdict |",
-        "|---|---|---|---|---|---|",
+        "| recipe | seeds | test top-1 ± sd | 95 % interval to cross-entropy | verdict |",
+        "|---|---|---|---|---|",
     ]
     for row in rows:
-        sd = "-" if row.top1.sd is None else f"{100 * row.top1.sd:.1f}"
+        top1 = mean_and_sd(row.top1.mean, row.top1.sd, METRIC, images)
         reference = row is rows[-1]
         shown = "reference" if reference else interval(row.difference, METRIC)
         lines.append(
-            f"| {row.recipe} | {row.top1.n} | {100 * row.top1.mean:.1f} % | {sd} | {shown} | "
+            f"| {row.recipe} | {row.top1.n} | {top1} | {shown} | "
             f"{'' if reference else row.verdict} |"
         )
     return lines

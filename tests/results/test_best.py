@@ -1,8 +1,11 @@
+import json
 from pathlib import Path
 
 import pytest
 
-from autosd.results.best import replace
+from autosd.results.best import replace, write_from_confirmation
+from autosd.results.outcome import winner
+from autosd.search.study import StudyFolder
 
 
 def fill(text: str):
@@ -30,3 +33,35 @@ def test_a_failure_leaves_the_old_one(tmp_path: Path):
         replace(best, fail)
     assert (best / "file").read_text() == "one"
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path):
+    best = tmp_path / "best"
+    replace(best, fill("one"))
+    best.rename(tmp_path / ".best.old")
+
+    def fail(folder: Path) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        replace(best, fail)
+    assert (best / "file").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_retrained_student_survives_a_kill_between_the_renames(root: Path):
+    folder = StudyFolder.find("tiny", root)
+    facts = folder.best / "metrics.json"
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "origin": "retrain"}))
+    folder.best.rename(root / "tiny/.best.old")
+    assert write_from_confirmation(folder, winner(folder))
+    assert json.loads(facts.read_text())["origin"] == "retrain"
+
+
+def test_the_card_follows_the_finalists_while_the_winner_stays(root: Path):
+    folder = StudyFolder.find("tiny", root)
+    card = folder.best / "README.md"
+    new = card.read_text()
+    card.write_text(new.replace("## How its recipe compares", "## Of an earlier search"))
+    assert write_from_confirmation(folder, winner(folder))
+    assert card.read_text() == new

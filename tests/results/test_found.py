@@ -12,6 +12,7 @@ from autosd import yamlfile
 from autosd.data.loading import load_data
 from autosd.recipe import Recipe
 from autosd.results.found import search
+from autosd.results.numbers import mean_and_sd
 from autosd.results.state import read
 from autosd.search.lists import read_records
 from autosd.search.run import check
@@ -91,6 +92,20 @@ def test_the_card_says_what_the_student_is(found):
     assert "confirmation" in card
     assert "Trained on: train." in card
     assert "autosd.load" in card
+
+
+def test_card_and_note_have_the_words_of_the_terminal(found):
+    import optuna_dashboard
+
+    card = (found.model_dir / "README.md").read_text()
+    for row in found.comparisons:
+        one = row.finalist
+        shown = mean_and_sd(one.mean, one.sd, "top1", found.winner.score.images)
+        line = f"| {one.label} | {shown} | {one.n} | {row.verdict} |"
+        assert line in card
+        assert line in optuna_dashboard.get_note(found.outcome.folder.load())
+    reference = next(row for row in found.comparisons if row.finalist.label == "cross_entropy")
+    assert (reference.verdict, reference.difference) == ("reference", None)
 
 
 def test_the_note_of_the_study_names_the_finalists(found):

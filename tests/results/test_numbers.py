@@ -1,7 +1,7 @@
 import pytest
 
 from autosd.cli.console import finite
-from autosd.cli.words import duration, mean_and_sd, metric, percent
+from autosd.results.numbers import duration, mean_and_sd, metric, percent
 
 
 @pytest.mark.parametrize(
