@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autosd.data.dataset import Data
-from autosd.recipe import Recipe
+from autosd.recipe import FinalistSpec, Recipe, SlotSpec
 from autosd.search.engines import slots_for
 from autosd.search.run import Ready
 from autosd.strategies.costs import planned_epochs
@@ -23,7 +23,7 @@ class Forecast:
         space: size of the space, as `Space.describe` gives it.
         seconds_per_epoch: by family, its published default.
         slots: runs at the same time.
-        seconds: of the whole study if nothing is pruned.
+        seconds: of the whole study if nothing is pruned, about.
         bytes: on disk at its end, about.
     """
 
@@ -41,12 +41,11 @@ def forecast(ready: Ready) -> Forecast:
     recipes = {
         family: space.recipe(space.default_params(family), base) for family in space.families
     }
-    cpus = definition.per_trial.cpus
-    measured = {family: _epoch(recipe, ready.data, cpus) for family, recipe in recipes.items()}
+    each = definition.per_trial
+    measured = {family: _epoch(recipe, ready.data, each) for family, recipe in recipes.items()}
     slots = slots_for(definition.slots, definition.per_trial)
     mean = sum(seconds * epochs for seconds, epochs in measured.values()) / len(measured)
-    finalists = definition.finalists
-    runs = definition.trials + (finalists.count + 2) * finalists.seeds * bool(finalists.count)
+    runs = definition.trials + finalist_runs(definition.finalists)
     return Forecast(
         space=space.describe(),
         seconds_per_epoch={family: seconds for family, (seconds, _) in measured.items()},
@@ -56,12 +55,18 @@ def forecast(ready: Ready) -> Forecast:
     )
 
 
-def _epoch(recipe: Recipe, data: Data, cpus: int) -> tuple[float, int]:
+def finalist_runs(wanted: FinalistSpec) -> int:
+    """The most there can be: each of the best, its family's default, and cross-entropy."""
+    return (2 * wanted.count + 1) * wanted.seeds if wanted.count else 0
+
+
+def _epoch(recipe: Recipe, data: Data, each: SlotSpec) -> tuple[float, int]:
     """Seconds of an epoch (second pass over a few batches, one evaluation), and its epochs."""
     few = data.rows["train"][: STEPS * recipe.batch_size]
     small = replace(data, rows={**data.rows, "train": few})
     short = recipe.model_copy(update={"epochs": 2, "budget": "epochs"})
-    trainer = Trainer(short, small, threads=cpus)
+    device = "cuda" if each.gpus > 0 else "cpu"
+    trainer = Trainer(short, small, device=device, threads=each.cpus)
     _, report = trainer.epochs()
     speed = float(report.images_per_second)
     evaluation = max(0.0, float(report.seconds) - len(few) / speed)
@@ -77,6 +82,5 @@ def _bytes(ready: Ready, base: Recipe, slots: int) -> float:
     student = build_student(base.model, classes, data.image_shape, 0)
     weights: float = 4.0 * sum(tensor.numel() for tensor in student.state_dict().values())
     logits = 2.0 * classes * (data.counts["val"] + data.counts["select"])
-    finalists = (definition.finalists.count + 2) * definition.finalists.seeds
     checkpoints = CHECKPOINT_FACTOR * weights * (KEPT_CHECKPOINTS + slots)
-    return checkpoints + finalists * weights + definition.trials * logits
+    return checkpoints + finalist_runs(definition.finalists) * weights + definition.trials * logits
