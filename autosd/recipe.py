@@ -26,7 +26,12 @@ Model = TypeVar("Model", bound=BaseModel)
 class Form(BaseModel):
     """A block of YAML: unknown keys are refused, values do not change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    def plain(self) -> dict[str, Any]:
+        """Values that JSON and YAML can carry; an infinite one is the text `Infinity`."""
+        values: dict[str, Any] = json.loads(self.model_dump_json())
+        return values
 
 
 def _named(value: Any) -> Any:
@@ -155,7 +160,7 @@ class Recipe(Form):
 
     def mapping(self) -> dict[str, Any]:
         """Plain values, complete, as `parse` takes them back."""
-        values = self.model_dump(mode="json")
+        values = self.plain()
         values["strategies"] = [
             {entry["name"]: entry["knobs"]} if entry["knobs"] else entry["name"]
             for entry in values["strategies"]
@@ -234,7 +239,7 @@ class StudyDefinition(Form):
 
     def mapping(self) -> dict[str, Any]:
         """Plain values, complete, as `parse` takes them back."""
-        return {**self.model_dump(mode="json"), "recipe": self.recipe.mapping()}
+        return {**self.plain(), "recipe": self.recipe.mapping()}
 
 
 def fingerprint(value: Any) -> str:
