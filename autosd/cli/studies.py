@@ -46,6 +46,8 @@ def _show_state(state: "State", console: Console) -> None:
         f"{now.counted} of {state.planned}: {now.complete} complete, "
         f"{now.pruned} pruned, {now.failed} failed",
     )
+    if state.exhausted:
+        table.add_row("space", "exhausted: the last proposals all repeated earlier trials")
     table.add_row("now", f"{now.running} running, {now.waiting} waiting; {escape(state.driver)}")
     if state.winner is not None:
         table.add_row("best", escape(_best_line(state.winner)))

@@ -30,6 +30,7 @@ class State:
         utilisation: share of slot time spent in steps, None before the first step.
         failures: trials that failed or diverged: `trial`, `state`, `reason`.
         model_dir: the winner's student, None where there is none yet.
+        exhausted: whether the plan stays unfulfilled because nothing new is proposed.
     """
 
     name: str
@@ -41,6 +42,7 @@ class State:
     utilisation: float | None
     failures: list[dict[str, Any]]
     model_dir: Path | None
+    exhausted: bool
 
     def need_winner(self) -> Winner:
         """The winner.
@@ -92,6 +94,7 @@ def read(name: str, root: Path) -> State:
     try:
         records = folder.records(study)
         counts = ledger.counts(study)
+        left = ledger.wants_more(study, folder.definition.trials) or counts.running
         use = Use(**study.user_attrs.get("use", {}))
     finally:
         close(study)
@@ -107,6 +110,7 @@ def read(name: str, root: Path) -> State:
         utilisation=use.share,
         failures=[_failure(record) for record in records if record.state in BAD],
         model_dir=folder.best if kept else None,
+        exhausted=not left and counts.counted < folder.definition.trials,
     )
 
 

@@ -92,11 +92,12 @@ class StudyBridge:
         self.announced = False
         self._live: dict[str, _Live] = {}
         self._twin: int | None = None
-        self._repeats = 0
+        self._exhausted = False
         self._counts = ledger.counts(search.study)
         self._before = self._counts.counted
         self._best = _best(search.study)
         self._kept = _kept(search)
+        _clear(search, self._kept)
 
     # Asking
 
@@ -110,21 +111,18 @@ class StudyBridge:
             trial, recipe = ledger.ask(study, self.search.space, self.search.base)
             first = ledger.first_like(study, trial)
             if first is None:
-                self._repeats = 0
                 return self._start(trial, recipe)
             ledger.tell_duplicate(study, trial, first)
-            self._repeats += 1
             if first.state is TrialState.RUNNING:
                 self._twin = first.number
                 return WAIT
+        self._say_exhausted()
         return WAIT if self._live else DONE
 
     @property
     def over(self) -> bool:
         """Whether no trial will begin: the plan is full, the space exhausted or the time spent."""
-        if self._repeats >= ledger.MOST_DUPLICATES or self._spent():
-            return True
-        return not ledger.wants_more(self.search.study, self.search.planned)
+        return self._spent() or not ledger.wants_more(self.search.study, self.search.planned)
 
     def _start(self, trial: Trial, recipe: Recipe) -> Job:
         number = ledger.lineage(trial)
@@ -204,9 +202,7 @@ class StudyBridge:
 
     def _finish(self, live: _Live) -> None:
         number, study = ledger.lineage(live.trial), self.search.study
-        ledger.tell_complete(
-            study, live.trial, live.value, **self._facts(live, _checkpoint(number))
-        )
+        ledger.tell_complete(study, live.trial, live.value, **self._facts(live))
         self._keep(number, live.value)
         if self._best is None or self._better(live.value, self._best.value):
             self._best = Best(live.trial.number, live.value, live.family)
@@ -244,14 +240,13 @@ class StudyBridge:
         ledger.set_facts(live.trial, self._facts(live))
         ledger.requeue_then_fail(self.search.study, live.trial, "interrupted", why)
 
-    def _facts(self, live: _Live, checkpoint: str | None = None) -> dict[str, Any]:
+    def _facts(self, live: _Live) -> dict[str, Any]:
         worker = live.worker or {}
         return {
             "epochs_run": live.epoch,
             "seconds": round(live.seconds, 3),
             "host": worker.get("host"),
             "device": worker.get("device"),
-            "checkpoint": checkpoint,
         }
 
     def _after(self) -> None:
@@ -297,6 +292,18 @@ class StudyBridge:
                 "the finalists follow"
             )
         return True
+
+    def _say_exhausted(self) -> None:
+        """Say once that the plan stays unfulfilled because nothing new is proposed."""
+        study, planned = self.search.study, self.search.planned
+        counted = ledger.counts(study).counted
+        if self._exhausted or counted + len(self._live) >= planned or not ledger.exhausted(study):
+            return
+        self._exhausted = True
+        self.watch.say(
+            f"the space is exhausted after {counted} of {planned} trials: the last "
+            f"{ledger.MOST_DUPLICATES} proposals repeated earlier ones; the finalists follow"
+        )
 
     def _tell(self) -> None:
         now = self._counts
@@ -362,3 +369,13 @@ def _kept(search: Search) -> list[tuple[float, int]]:
         for trial in _complete(search.study)
         if (search.folder / _checkpoint(ledger.lineage(trial))).exists()
     ]
+
+
+def _clear(search: Search, kept: list[tuple[float, int]]) -> None:
+    """Remove the checkpoints that a kill left behind of trials that have ended."""
+    alive = ledger.trials(search.study, TrialState.RUNNING, TrialState.WAITING)
+    wanted = {_checkpoint(number) for _, number in kept}
+    wanted |= {_checkpoint(ledger.lineage(trial)) for trial in alive}
+    for path in search.folder.glob("trials/*/last.pt"):
+        if path.relative_to(search.folder).as_posix() not in wanted:
+            path.unlink()

@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Literal
 
 import optuna
@@ -93,25 +94,15 @@ def wants_more(study: optuna.Study, planned: int) -> bool:
     return now.counted + now.running < planned and not exhausted(study)
 
 
-def is_finished(study: optuna.Study, planned: int) -> bool:
-    """Whether the plan is fulfilled, or the space is exhausted, and nothing waits or runs."""
-    now = counts(study)
-    return not now.waiting and not now.running and (now.counted >= planned or exhausted(study))
-
-
 def exhausted(study: optuna.Study) -> bool:
-    """Whether the last 20 proposals all repeated finished trials."""
+    """Whether the last 20 proposals all repeated earlier trials."""
     return repeats(study) >= MOST_DUPLICATES
 
 
 def repeats(study: optuna.Study) -> int:
-    """How many of the newest trials, without a break, repeat finished ones."""
-    row = 0
-    for trial in reversed(trials(study)):
-        if "duplicate_of" not in trial.user_attrs:
-            return row
-        row += trial.state in FINISHED
-    return row
+    """How many of the newest trials, without a break, repeat earlier ones, however these ended."""
+    newest = reversed(trials(study))
+    return sum(1 for _ in takewhile(lambda trial: "duplicate_of" in trial.user_attrs, newest))
 
 
 # Planning: what is enqueued before the sampler proposes.

@@ -123,7 +123,7 @@ def run(root: Path, trials: int, engine: str, slots: int, full: bool = False) ->
         try:
             ledger.sweep(study)
             ledger.enqueue_defaults(study, folder.space)
-            if ledger.is_finished(study, trials):
+            if not ledger.wants_more(study, trials):
                 return
             bridge = (FullDisk if full else StudyBridge)(search(folder, study, lock), Meter(slots))
             drive(bridge, engine, slots)

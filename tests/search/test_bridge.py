@@ -132,6 +132,7 @@ def test_complete_trial_has_every_epoch_and_the_last_as_value(desk: Desk) -> Non
     assert trial.value == trial.intermediate_values[drive.EPOCHS] == round(rising(8), 6)
     assert trial.user_attrs["epochs_run"] == drive.EPOCHS
     assert trial.user_attrs["seconds"] == pytest.approx(0.8)
+    assert "checkpoint" not in trial.user_attrs
     assert (trial.user_attrs["host"], trial.user_attrs["device"]) == ("here", "cpu")
 
 
@@ -282,6 +283,21 @@ def test_identical_parameters_never_run_twice(tmp_path: Path) -> None:
             assert (copy.state, copy.value) == (first.state, first.value)
             assert copy.intermediate_values == first.intermediate_values
         assert ledger.counts(desk.study).counted == 3
+        assert desk.bridge.ask() is DONE
+        assert len(desk.said) == 1
+        assert desk.said[0].startswith("the space is exhausted after 3 of 12 trials")
+
+
+def test_repeats_of_a_failed_trial_exhaust_the_space_for_good(tmp_path: Path) -> None:
+    """What this session counts is what the next one reads from the storage."""
+    space = Space.parse({"families": {"cross_entropy": {"members": ["cross_entropy"]}}})
+    with open_desk(tmp_path, space) as desk:
+        for _ in range(ledger.MOST_ATTEMPTS):
+            desk.fail(desk.ask(), "error")
+        assert desk.bridge.ask() is DONE
+        assert ledger.exhausted(desk.study)
+    with open_desk(tmp_path, space) as desk:
+        assert desk.bridge.over
 
 
 def test_repeat_of_a_running_trial_waits_for_its_end(tmp_path: Path) -> None:
@@ -321,6 +337,18 @@ def test_checkpoints_are_kept_for_the_best_few_only(tmp_path: Path) -> None:
         best = sorted(complete, key=lambda t: t.value or 0, reverse=True)[:KEPT_CHECKPOINTS]
         kept = {path.parent.name for path in (desk.folder.path / "trials").glob("*/last.pt")}
         assert kept == {f"{t.number:04d}" for t in best}
+
+
+def test_checkpoints_that_a_kill_left_are_removed_and_those_in_use_kept(tmp_path: Path) -> None:
+    with open_desk(tmp_path, drive.SPACE) as desk:
+        done, diverged, interrupted = (desk.ask() for _ in range(3))
+        desk.train(done, rising)
+        desk.fail(diverged, "diverged")
+        for job in (done, diverged, interrupted):
+            Path(job.folder, "last.pt").touch()
+    with open_desk(tmp_path, drive.SPACE) as desk:
+        kept = sorted((desk.folder.path / "trials").glob("*/last.pt"))
+    assert [str(path.parent) for path in kept] == [done.folder, interrupted.folder]
 
 
 def test_use_of_slots_adds_up_over_sessions(tmp_path: Path) -> None:

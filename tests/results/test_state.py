@@ -1,0 +1,28 @@
+"""What is said of a study."""
+
+from pathlib import Path
+
+from autosd.recipe import StudyDefinition
+from autosd.results.state import read
+from autosd.search import ledger
+from autosd.search.space import Space
+from autosd.search.study import StudyFolder, close
+
+RECIPE = {"data": "digits", "epochs": 1}
+
+
+def test_a_study_that_finds_nothing_new_is_exhausted(tmp_path: Path):
+    values = {"name": "s", "recipe": RECIPE, "space": "x", "trials": 5}
+    definition = StudyDefinition.parse(values)
+    space = Space.parse({"families": {"cross_entropy": {"members": ["cross_entropy"]}}})
+    folder = StudyFolder.prepare(tmp_path, definition, space)
+    study = folder.load(read_only=False)
+    first, _ = ledger.ask(study, space, definition.recipe)
+    ledger.tell_complete(study, first, 0.5)
+    assert not read("s", tmp_path).exhausted
+    while ledger.wants_more(study, definition.trials):
+        again, _ = ledger.ask(study, space, definition.recipe)
+        ledger.tell_duplicate(study, again, ledger.trials(study)[0])
+    close(study)
+    state = read("s", tmp_path)
+    assert (state.exhausted, state.counts.complete, state.counts.duplicates) == (True, 1, 20)
