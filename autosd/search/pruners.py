@@ -84,16 +84,15 @@ class FamilyPruner(BasePruner):
         if not _enough_complete(peers):
             return None
         projected = projection(own, peers, step)
-        for rule in (self._inside, self._across):
-            found = rule(own, peers if rule == self._inside else curves, step, projected)
-            if found is not None:
-                by, value, needed = found
-                shown = None if projected is None else sign * projected
-                return Decision(by, step, sign * value, sign * needed, shown)
-        return None
+        found = self._inside(own, peers, step) or self._across(curves, projected)
+        if found is None:
+            return None
+        by, value, needed = found
+        shown = None if projected is None else sign * projected
+        return Decision(by, step, sign * value, sign * needed, shown)
 
     def _inside(
-        self, own: "_Curve", peers: Sequence["_Curve"], step: int, projected: float | None
+        self, own: "_Curve", peers: Sequence["_Curve"], step: int
     ) -> tuple[str, float, float] | None:
         """Rule A: the best so far below the percentile of the family's at the same epoch."""
         reached = [peer.best(step) for peer in peers if step in peer.values]
@@ -103,7 +102,7 @@ class FamilyPruner(BasePruner):
         return ("family", value, needed) if value < needed else None
 
     def _across(
-        self, own: "_Curve", others: Sequence["_Curve"], step: int, projected: float | None
+        self, others: Sequence["_Curve"], projected: float | None
     ) -> tuple[str, float, float] | None:
         """Rule B: the projected final below the percentile of finals and projections of all."""
         if self.across is None or projected is None:
