@@ -178,7 +178,8 @@ def close(storage: optuna.storages.RDBStorage) -> None:
     """Fold the write-ahead log into the database, so that a copied folder is whole, and close."""
     if storage.engine.dialect.name == "sqlite":
         with contextlib.suppress(SQLAlchemyError), storage.engine.connect() as connection:
-            connection.execute(sqlalchemy.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+            if not connection.execute(sqlalchemy.text("PRAGMA query_only")).scalar():
+                connection.execute(sqlalchemy.text("PRAGMA wal_checkpoint(TRUNCATE)"))
     storage.scoped_session.remove()
     storage.engine.dispose()
 
@@ -198,9 +199,20 @@ def _write_sqlite(path: Path) -> optuna.storages.RDBStorage:
 
 
 def _read_sqlite(path: Path) -> optuna.storages.RDBStorage:
-    """Connections that cannot write; `immutable` where not even the folder can be written."""
-    mode = "ro" if os.access(path.parent, os.W_OK) else "ro&immutable=1"
-    return _sqlite(lambda: _connect(path, mode), skip_table_creation=True)
+    """Connections that cannot write; `immutable` where not even the folder can be written.
+
+    Where the file may be written the connection is none of SQLite's `ro`: the last one of those to
+    close would leave the files of the write-ahead log behind.
+    """
+    file, folder = (os.access(place, os.W_OK) for place in (path, path.parent))
+    mode = ("rw" if file else "ro") if folder else "ro&immutable=1"
+
+    def connect() -> sqlite3.Connection:
+        connection = _connect(path, mode)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    return _sqlite(connect, skip_table_creation=True)
 
 
 def _sqlite(
@@ -273,8 +285,8 @@ class Owner:
 class StudyLock:
     """The right to write to a study, from `with` to its end.
 
-    The kernel drops the lock however its owner dies, so a stale one cannot exist. Workers compare
-    `token` with `read_token(path)` before they write: an orphan of a killed driver stops there.
+    The kernel drops the lock however its owner dies, so a stale one cannot exist. Workers look for
+    `token` in the file before they write: an orphan of a killed driver stops there.
     """
 
     def __init__(self, path: Path, wait: float = 1.0) -> None:
@@ -354,12 +366,6 @@ def read_owner(path: Path) -> Owner | None:
         return Owner(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def read_token(path: Path) -> str | None:
-    """The token that writes are fenced with; None where nobody holds the lock."""
-    owner = read_owner(path)
-    return None if owner is None else owner.token
 
 
 @contextlib.contextmanager

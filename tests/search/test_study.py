@@ -15,7 +15,7 @@ from autosd.errors import AutosdError
 from autosd.recipe import StudyDefinition
 from autosd.search import ledger
 from autosd.search.space import Space
-from autosd.search.store import StorageBroken, read_token
+from autosd.search.store import StorageBroken, read_owner
 from autosd.search.study import StudyFolder, close, lock_path, study_names, study_path
 
 COMMAND = ["autosd", "search", "--storage", "mysql://me:geheim@db/s"]
@@ -245,7 +245,7 @@ def test_places_are_named_after_the_first_attempt(folder: StudyFolder) -> None:
     assert folder.best.parent == folder.finalists.parent == folder.retrain.parent == folder.path
     assert lock_path(folder.path.parent, "small") == folder.lock_path
     with folder.lock() as lock:
-        assert read_token(folder.lock_path) == lock.token
+        assert read_owner(folder.lock_path) == lock.owner
 
 
 @pytest.mark.parametrize("name", ["study.yaml", "space.yaml", "storage.json"])
