@@ -82,7 +82,8 @@ def search(
     watch: Watch | None = None,
 ) -> Found:
     """Begin or go on with a study, confirm its finalists and write `best/`; see `run_search`."""
-    outcome = run_search(
+    ends: list[Found] = []
+    run_search(
         ready,
         root,
         storage=storage,
@@ -90,15 +91,20 @@ def search(
         command=command,
         watch=watch,
         opened=lambda folder: write_note(folder, "", ()),
+        ended=lambda outcome: ends.append(_end(outcome)),
     )
+    return ends[0]
+
+
+def _end(outcome: Outcome) -> Found:
+    """Write `best/` and the study's note; to be called with the lock held."""
     folder = outcome.folder
     records = folder.records()
     won = winner(folder, records)
     comparisons = against_baseline(outcome.finalists, folder.minimise)
     families = dict.fromkeys((BASELINE, *folder.space.families))
     rows = leaderboard(records, families, folder.minimise)
-    with folder.lock():
-        kept = won is not None and write_from_confirmation(folder, won)
-        found = Found(outcome, rows, comparisons, won, folder.best if kept else None)
-        write_note(folder, found.verdict, comparisons)
+    kept = won is not None and write_from_confirmation(folder, won)
+    found = Found(outcome, rows, comparisons, won, folder.best if kept else None)
+    write_note(folder, found.verdict, comparisons)
     return found

@@ -72,18 +72,38 @@ def slots_for(asked: int | None, each: SlotSpec) -> int:
     """How many jobs run at the same time: as asked, or as many as the machine has room for.
 
     Raises:
-        AutosdError: there is no room for a single one.
+        AutosdError: there is no room for a single one, or the GPUs have none for all.
     """
     cpus, gpus = processors(), graphics_cards() if each.gpus else 0
-    room = cpus // each.cpus
-    if each.gpus:
-        room = min(room, math.floor(gpus / each.gpus + 1e-9))
+    most = room_on(gpus, each.gpus) if each.gpus else math.inf
+    room = min(cpus // each.cpus, most)
     if room < 1:
         raise AutosdError(
-            f"per_trial: needs {each.cpus} processors and {each.gpus:g} GPUs, "
-            f"this machine has {cpus} and {gpus}"
+            f"per_trial (--cpus-per-trial, --gpus-per-trial): needs {each.cpus} processors and "
+            f"{each.gpus:g} GPUs, this machine has {cpus} and {gpus}"
         )
-    return room if asked is None else asked
+    if asked is not None and asked > most:
+        raise AutosdError(
+            f"slots (--slots): {asked} with {each.gpus:g} GPUs each (--gpus-per-trial) do not fit; "
+            f"this machine has {gpus} GPUs, room for {most}"
+        )
+    return int(room) if asked is None else asked
+
+
+def room_on(gpus: int, share: float) -> int:
+    """Jobs that fit on so many GPUs; a share of one is never spread over two."""
+    return int(gpus / share + 1e-9) if share >= 1 else gpus * int(1 / share + 1e-9)
+
+
+def crowding(asked: int | None, each: SlotSpec) -> str:
+    """What to tell who asks for more processors than there are; empty where they suffice."""
+    wanted, cpus = (asked or 0) * each.cpus, processors()
+    if wanted <= cpus:
+        return ""
+    return (
+        f"--slots {asked} with {each.cpus} processors each (--cpus-per-trial) share the {cpus} of "
+        "this machine, so each run is slower; without --slots there are as many as fit"
+    )
 
 
 def processors() -> int:

@@ -24,7 +24,7 @@ from autosd.search.space import Space
 START = 0.5  # probability of a prior trial right after the defaults
 DECAY = 25.0  # trials after which it has fallen to 1/e of that
 SPREAD = 0.15  # standard deviation as a share of the range, on the log scale where drawn so
-PATIENCE = 3  # proposals in a row that repeat finished trials, before one is drawn at random
+PATIENCE = 3  # proposals in a row that repeat earlier trials, before one is drawn at random
 STAY = 0.7  # probability that a choice keeps its default
 
 
@@ -37,13 +37,22 @@ def enqueue_prior(study: optuna.Study, space: Space, seed: int) -> bool:
         return False
     trials = len(ledger.trials(study))
     stream = random.Random(f"prior/{seed}/{trials}")
-    if ledger.repeats(study) >= PATIENCE:
-        ledger.enqueue(study, space, at_random(space, stream), "search")
-        return True
     if stream.random() >= probability(trials, len(space.families)):
         return False
     params = near_default(space, _draw_family(study, space, stream), stream)
     ledger.enqueue(study, space, params, "prior")
+    return True
+
+
+def break_repeats(study: optuna.Study, space: Space, seed: int) -> bool:
+    """Enqueue a random trial where a sampler, whichever it is, keeps repeating itself.
+
+    To be called before each `ask`, unless a trial waits; the draw is as that of `enqueue_prior`.
+    """
+    if ledger.trials(study, TrialState.WAITING) or ledger.repeats(study) < PATIENCE:
+        return False
+    stream = random.Random(f"random/{seed}/{len(ledger.trials(study))}")
+    ledger.enqueue(study, space, at_random(space, stream), "search")
     return True
 
 

@@ -19,14 +19,14 @@ from autosd.search import finalists, ledger
 from autosd.search.advice import check_space
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.chain import ChainBridge
-from autosd.search.engines import Engine, EngineName, slots_for
+from autosd.search.engines import Engine, EngineName, crowding, slots_for
 from autosd.search.finalists import Candidate, Finalist
 from autosd.search.interrupts import held, raised
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
 from autosd.search.meter import Meter, Use
 from autosd.search.mirror import mirrored
-from autosd.search.priors import enqueue_prior
+from autosd.search.priors import break_repeats, enqueue_prior
 from autosd.search.progress import Quiet, Watch
 from autosd.search.pruners import make_pruner
 from autosd.search.samplers import check_sampler, make_sampler
@@ -106,8 +106,9 @@ def check(
     data = load_data(recipe.data, cache=cache, progress=progress)
     student = build_student(recipe.model, len(data.class_names), data.image_shape, seed=0)
     images = sum(data.counts[part] for part in ("train", "val", "select"))
+    crowd = crowding(definition.slots, definition.per_trial)
     advice = check_space(spaces[0], recipe, student, images)
-    return Ready(definition, spaces[0], data, advice)
+    return Ready(definition, spaces[0], data, (*advice, crowd) if crowd else advice)
 
 
 def _read_space(definition: StudyDefinition, overrides: Mapping[str, Any] | None) -> Space:
@@ -151,6 +152,7 @@ def run_search(
     command: Sequence[str] = (),
     watch: Watch | None = None,
     opened: Callable[[StudyFolder], object] = lambda folder: None,
+    ended: Callable[[Outcome], object] = lambda outcome: None,
 ) -> Outcome:
     """Begin the study of a definition under `root`, or go on with it, up to its finalists.
 
@@ -163,6 +165,7 @@ def run_search(
         command: the command line, for the record.
         watch: hears of every event.
         opened: called once with the study's folder before the first trial, the lock held.
+        ended: called once with what is returned, the study closed and the lock still held.
 
     Raises:
         AutosdError: another process runs the study, or it exists with another definition.
@@ -188,7 +191,9 @@ def run_search(
         folder.check_split(ready.data.counts, ready.data.fingerprint)
         with contextlib.closing(_Session(folder, ready.data, lock, cache, watch, slots)) as session:
             worked = session.run(machine)
-            return session.outcome(begin, resumed, worked)
+            outcome = session.outcome(begin, resumed, worked)
+        ended(outcome)
+        return outcome
 
 
 class _Session:
@@ -216,10 +221,15 @@ class _Session:
             cpus=definition.per_trial.cpus,
             gpus=definition.per_trial.gpus,
         )
-        self.study = self._open()
-        self.meter = Meter(slots, Use.of(self.study.user_attrs))
-        self.search = StudyBridge(self._search(), self.meter, watch)
-        self.confirm = ListBridge(self._plan(data), self._early(), self.meter, watch)
+        self.study = folder.load(read_only=False)
+        try:
+            self.meter = Meter(slots, Use.of(self.study.user_attrs))
+            self.confirm = ListBridge(self._plan(data), self._early(), self.meter, watch)
+            self.study = self._ready(self.study)
+            self.search = StudyBridge(self._search(), self.meter, watch)
+        except BaseException:
+            close(self.study)
+            raise
 
     def close(self) -> None:
         """Leave the record true and whole in one file."""
@@ -233,6 +243,8 @@ class _Session:
             return False
         chain = ChainBridge(self.search, self.confirm, self._choose)
         engine.drive(chain, self.watch)
+        for run, why in self.confirm.failures.items():
+            self.watch.say(f"finalists/{run} gave no result: {why}")
         self._settle()
         return True
 
@@ -248,10 +260,9 @@ class _Session:
             worked=worked,
         )
 
-    def _open(self) -> optuna.Study:
+    def _ready(self, study: optuna.Study) -> optuna.Study:
         """The study with a sampler that does not repeat itself, nothing running, defaults first."""
         definition, space = self.definition, self.folder.space
-        study = self.folder.load(read_only=False)
         ledger.sweep(study)
         ledger.enqueue_defaults(study, space)
         sampler = make_sampler(
@@ -278,9 +289,10 @@ class _Session:
         )
 
     def _propose(self) -> None:
-        """A prior trial now and then, where nothing waits and the sampler learns."""
-        if self.definition.sampler in LEARNING and not ledger.counts(self.study).waiting:
-            enqueue_prior(self.study, self.folder.space, self.definition.seed)
+        """A random trial against repeats; where the sampler learns, a prior trial now and then."""
+        about = self.study, self.folder.space, self.definition.seed
+        if not break_repeats(*about) and self.definition.sampler in LEARNING:
+            enqueue_prior(*about)
 
     def _with(self, **fields: Any) -> Job:
 
@@ -326,8 +338,13 @@ class _Session:
         return not self.confirm.left
 
     def _settle(self) -> None:
-        """All runs of the finalists have ended, with a result or for good."""
-        self._write(self._candidates(), confirmed=True)
+        """All runs of the finalists have ended, with a result or for good; none may be missed."""
+        candidates = self._candidates()
+        self._write(candidates, confirmed=not self.confirm.left)
+        found = finalists.read_finalists(self.folder.finalists, self.folder.minimise)
+        ranked = {finalist.label for finalist in found}
+        for missing in [one.label for one in candidates if one.label not in ranked]:
+            self.watch.say(f"{missing} is not ranked: none of its runs gave a result")
 
     def _write(self, candidates: Sequence[Candidate], *, confirmed: bool) -> None:
         if candidates:

@@ -6,12 +6,13 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from autosd.errors import AutosdError
 from autosd.recipe import SlotSpec
 from autosd.search import curve, scratch
 from autosd.search.curve import Curve
-from autosd.search.engines import processors, slots_for
+from autosd.search.engines import crowding, processors, room_on, slots_for
 from autosd.search.interrupts import held, raised
 from autosd.search.meter import Meter, Use
 from autosd.search.progress import seconds_left
@@ -111,3 +112,25 @@ def test_slots_fill_the_machine_unless_asked_otherwise() -> None:
     assert slots_for(7, SlotSpec()) == 7
     with pytest.raises(AutosdError, match="this machine has"):
         slots_for(None, SlotSpec(cpus=100_000))
+
+
+def test_gpus_have_no_room_for_more_slots_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    half = SlotSpec(cpus=1, gpus=0.5)
+    assert slots_for(4, half) == 4
+    with pytest.raises(AutosdError, match=r"--slots.* 5 .*--gpus-per-trial.* room for 4"):
+        slots_for(5, half)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "share", "room"), [(1, 1 / 3, 3), (2, 0.6, 2), (2, 0.4, 4), (4, 2, 2), (0, 0.5, 0)]
+)
+def test_job_is_never_spread_over_two_gpus_for_a_share(gpus: int, share: float, room: int) -> None:
+    assert room_on(gpus, share) == room
+
+
+def test_more_slots_than_processors_are_remarked_on() -> None:
+    assert crowding(None, SlotSpec()) == crowding(1, SlotSpec()) == ""
+    note = crowding(100_000, SlotSpec(cpus=2))
+    assert "--slots 100000" in note
+    assert "--cpus-per-trial" in note

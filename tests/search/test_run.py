@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,14 @@ import pytest
 
 from autosd import yamlfile
 from autosd.errors import AutosdError
+from autosd.files import write_text
 from autosd.recipe import StudyDefinition
 from autosd.search.finalists import BASELINE
 from autosd.search.jobs import Job
 from autosd.search.progress import Progress
 from autosd.search.run import Outcome, check, run_search
+from autosd.search.store import read_owner
+from autosd.search.study import close
 from autosd.search.worker import Worker
 
 SPACE = """
@@ -133,6 +137,54 @@ def test_larger_plan_adds_trials_and_touches_none(values: dict[str, Any], tmp_pa
     after = snapshot(tmp_path / "small")
     kept = {name: data for name, data in before.items() if not name.endswith("last.pt")}
     assert {name: after[name] for name in kept} == kept
+
+
+def test_finalist_that_fails_is_spoken_of(values: dict[str, Any], tmp_path: Path) -> None:
+    """Its student cannot be written: a file lies where the folder should be."""
+    values["finalists"]["seeds"] = 1
+    spoilt = tmp_path / "small/finalists/cross_entropy-1000"
+    watch = Listener()
+    search({**values, "trials": 2, "finalists": {"count": 0}}, tmp_path)
+    shutil.rmtree(tmp_path / "small/finalists", ignore_errors=True)
+    write_text(spoilt / "model", "in the way")
+    definition = yamlfile.read(tmp_path / "small/study.yaml")
+    definition["finalists"] = values["finalists"]
+    write_text(tmp_path / "small/study.yaml", yamlfile.dumps(definition))
+    outcome = search({**values, "trials": 2}, tmp_path, watch)
+    assert BASELINE not in [one.label for one in outcome.finalists]
+    said = "\n".join(watch.said)
+    assert "finalists/cross_entropy-1000 gave no result: " in said
+    assert "cross_entropy is not ranked" in said
+
+
+def test_end_happens_with_the_lock_held_and_the_study_closed(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def look(outcome: Outcome) -> None:
+        owner = read_owner(outcome.folder.lock_path)
+        wal = (outcome.folder.path / "study.db-wal").exists()
+        seen.append((owner.pid if owner else 0, wal))
+
+    ready = check(StudyDefinition.parse({**values, "trials": 2, "finalists": {"count": 0}}))
+    run_search(ready, tmp_path, engine="inline", ended=look)
+    assert seen == [(os.getpid(), False)]
+
+
+def test_finalists_of_other_data_are_refused_before_the_record_is_touched(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = search({**values, "trials": 2}, tmp_path).folder
+    write_text(folder.finalists / "cross_entropy-1000/job.json", '{"data": "other"}')
+    study = folder.load(read_only=False)
+    study.ask()
+    close(study)
+    before = folder.records(hidden=True)
+    with pytest.raises(AutosdError, match="cross_entropy-1000: was trained with other data"):
+        search({**values, "trials": 4}, tmp_path)
+    assert not (folder.path / "study.db-wal").exists()
+    assert folder.records(hidden=True) == before
 
 
 def test_changed_definition_is_refused(values: dict[str, Any], tmp_path: Path) -> None:

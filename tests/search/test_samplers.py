@@ -240,7 +240,8 @@ def test_a_sampler_that_repeats_itself_is_interrupted_by_a_random_draw(
         else:
             ledger.tell_duplicate(study, trial, first)
     assert ledger.repeats(study) == priors.PATIENCE
-    assert priors.enqueue_prior(study, space, 0)
+    assert priors.break_repeats(study, space, 0)
+    assert not priors.break_repeats(study, space, 0)
     assert study.trials[-1].user_attrs["origin"] == "search"
 
 
