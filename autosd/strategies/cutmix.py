@@ -35,9 +35,12 @@ Box = tuple[int, int, int, int]
 def cut_box(height: int, width: int, lam: float, center_y: int, center_x: int) -> Box:
     """First row, end row, first column, end column of a box of about `1 - lam` of the image."""
     ratio = math.sqrt(1.0 - lam)
-    top, bottom = _span(height, int(height * ratio), center_y)
-    left, right = _span(width, int(width * ratio), center_x)
-    return top, bottom, left, right
+    return clipped_box(height, width, int(height * ratio), int(width * ratio), center_y, center_x)
+
+
+def clipped_box(height: int, width: int, tall: int, wide: int, center_y: int, center_x: int) -> Box:
+    """A box `tall` and `wide`, made even, around a centre; what lies outside is cut off."""
+    return *_span(height, tall, center_y), *_span(width, wide, center_x)
 
 
 def kept_share(height: int, width: int, box: Box) -> float:

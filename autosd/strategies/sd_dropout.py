@@ -73,6 +73,9 @@ class SdDropout(Strategy):
         return {"sd_dropout/masks": knobs.kd_weight * (pulls[0] + pulls[1])}
 
     def _dropped(self, features: Tensor, purpose: str, clock: Clock) -> Tensor:
+        return dropped(features, self._kept(features, purpose, clock), self.knobs.drop_rate)
+
+    def _kept(self, features: Tensor, purpose: str, clock: Clock) -> Tensor:
         generator = clock.generator(f"sd_dropout.{purpose}")
         noise = torch.rand(features.shape, generator=generator, device=features.device)
-        return dropped(features, noise >= self.knobs.drop_rate, self.knobs.drop_rate)
+        return noise >= self.knobs.drop_rate

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,8 @@ from hypothesis import strategies as st
 
 from autosd.data.augment import Normalise, crop_and_flip, erase, erasing_size
 from autosd.streams import generator
+
+from ..strategies.golden import cases
 
 CPU = torch.device("cpu")
 
@@ -76,23 +80,13 @@ def test_without_crop_and_flip_the_pixels_are_left_alone() -> None:
     assert crop_and_flip(images, 0, False, stream()) is images
 
 
-GOLDEN = [
-    (32, 32, 0.2, 1.0, 14, 14, True),
-    (32, 32, 0.4, 0.3, 11, 37, False),
-    (32, 32, 0.4, 3.3, 37, 11, False),
-    (32, 32, 0.02, 0.3, 2, 8, True),
-    (32, 32, 1.0, 1.0, 32, 32, False),
-    (2, 2, 0.02, 1.0, 0, 0, True),
-]
-
-
-@pytest.mark.parametrize(("height", "width", "area", "aspect", "tall", "wide", "accepted"), GOLDEN)
-def test_the_size_of_an_erased_rectangle_meets_its_worked_values(
-    height: int, width: int, area: float, aspect: float, tall: int, wide: int, accepted: bool
-) -> None:
-    values = (torch.tensor(v, dtype=torch.float64) for v in (area, aspect))
-    found = erasing_size(*values, height, width)
-    assert [value.item() for value in found] == [tall, wide, accepted]
+@pytest.mark.parametrize("case", cases("controls_and_competitors.json", "random_erasing_size"))
+def test_the_size_of_an_erased_rectangle_meets_its_worked_values(case: Any) -> None:
+    inputs, knobs, expected = case["inputs"], case["knobs"], case["expected"]
+    shares = knobs["area_fraction"], knobs["aspect_h_over_w"]
+    values = (torch.tensor(value, dtype=torch.float64) for value in shares)
+    tall, wide, accepted = erasing_size(*values, inputs["H"], inputs["W"])
+    assert {"h": tall, "w": wide, "accepted": accepted} == expected
 
 
 def test_an_erased_row_loses_one_rectangle_of_2_to_40_percent() -> None:

@@ -71,6 +71,28 @@ class Fixed(nn.Module):
         return self.value
 
 
+class Pair(nn.Module):
+    """Gives two values, whatever it is asked."""
+
+    def __init__(self, first: object, second: object) -> None:
+        super().__init__()
+        self.pair = first, second
+
+    def forward(self, *_: Tensor) -> tuple[object, object]:
+        return self.pair
+
+
+class Told(TinyStudent):
+    """Its passes give the activations it was told."""
+
+    def __init__(self, classes: int, told: Activations) -> None:
+        super().__init__(classes)
+        self.told = told
+
+    def activations(self, images: Tensor) -> Activations:
+        return self.told
+
+
 @dataclass
 class Taken:
     """What a step did: the batch, its logits and embedding (with gradients), targets, terms."""
@@ -119,6 +141,29 @@ def batch_of(labels: Sequence[int], index: Sequence[int] | None = None, side: in
         source=torch.arange(rows),
         draw=lambda index, view: torch.zeros(len(index), 1, side, side),
     )
+
+
+def losses_of(
+    strategy: Strategy,
+    activations: Activations,
+    labels: Sequence[int],
+    student: Student | None = None,
+    now: Clock | None = None,
+) -> dict[str, Tensor]:
+    """Terms of a strategy on given activations, and the supervised one.
+
+    A strategy with modules leaves a batch of one row alone; for published values of one row the
+    batch says two.
+    """
+    targets = Targets(torch.tensor(labels))
+    batch = batch_of(labels if len(labels) > 1 else [*labels] * 2)
+    terms = strategy.losses(activations, targets, batch, student or TinyStudent(), now or clock())
+    return {"supervised": targets.cross_entropy(activations.logits).mean(), **terms}
+
+
+def total_of(terms: dict[str, Tensor]) -> Tensor:
+    """The loss of a step."""
+    return torch.stack(list(terms.values())).sum()
 
 
 def take_step(

@@ -18,7 +18,16 @@ from autosd.strategies.uskd import Uskd, ranked_targets, sureness
 from autosd.strategies.zipf import Zipf, dense_votes, ranks, zipf_divergence, zipf_targets
 
 from .golden import assert_close, assert_fingerprint, assert_gradient, cases, tensor
-from .synthetic import Fixed, TinyStudent, batch_of, clock, run_spec, take_step
+from .synthetic import (
+    Fixed,
+    TinyStudent,
+    batch_of,
+    clock,
+    losses_of,
+    run_spec,
+    take_step,
+    total_of,
+)
 
 FILE = "controls_and_competitors.json"
 TF_KD = cases("tf_kd_byot_dks_mgd.json", "tfkd_reg")
@@ -157,14 +166,39 @@ def test_zipf(case):
     assert_fingerprint(logits.grad, expected, "grad_logits_")
 
 
+class Voting(TinyStudent):
+    """Each position of its last map is sure of a class."""
+
+    def __init__(self, winners, classes):
+        super().__init__(classes)
+        self.sure = F.one_hot(winners, classes).movedim(-1, 1).double()
+
+    def last_map_logits(self, tap):
+        return self.sure
+
+
+def winners_of(case):
+    """The class of each position: `[B, N, 1]`."""
+    rows, classes = case["inputs"]["logits"]["shape"]
+    place = torch.arange(case["inputs"]["votes"]["N"])
+    return ((place**2 + torch.arange(rows)[:, None]) % classes)[:, :, None]
+
+
 @pytest.mark.usefixtures("double")
-def test_zipf_as_a_strategy_ranks_by_its_logits():
-    (case,) = [c for c in cases(FILE, "zipf_ls") if c.values[0]["case"] == "logit_rank"]
-    inputs, expected = case.values[0]["inputs"], case.values[0]["expected"]
-    logits, labels = tensor(inputs["logits"]), inputs["labels"]
-    strategy = built(Zipf, labels, logits.shape[1], source="logits")
-    taken = take_step([strategy], batch_of(labels), clock(), lambda batch: logits.clone())
+@pytest.mark.parametrize("case", [c for c in cases(FILE, "zipf_ls") if "no_votes" not in c.id])
+def test_zipf_as_a_strategy_ranks_by_votes_or_by_its_logits(case):
+    inputs, expected, labels = case["inputs"], case["expected"], case["inputs"]["labels"]
+    logits, knobs = tensor(inputs["logits"]), case["knobs"]
+    dense, classes = isinstance(inputs["votes"], dict), logits.shape[1]
+    chosen = {"kd_weight": knobs["lambda"], "power": knobs["power"], "upsample": 1}
+    strategy = built(Zipf, labels, classes, source="dense" if dense else "logits", **chosen)
+    student = Voting(winners_of(case), classes) if dense else TinyStudent(classes)
+    taken = take_step(
+        [strategy], batch_of(labels), clock(), lambda batch: logits.clone(), student=student
+    )
     assert_close(taken.total, expected["total"])
+    if knobs["lambda"] > 0:
+        assert_close(taken.terms["zipf/nontarget"], knobs["lambda"] * expected["zipf_kl"])
     assert_fingerprint(taken.logits.grad, expected, "grad_logits_")
 
 
@@ -192,26 +226,55 @@ def test_ranks_share_the_smallest_place_among_ties():
     assert ranks(votes).tolist() == by_hand == [[2, 4, 2, 1, 4, 4]]
 
 
+class Linear(TinyStudent):
+    """Its classifier has given weights."""
+
+    def __init__(self, weight, bias):
+        super().__init__(len(weight))
+        self.weights = weight, bias
+
+    def classifier(self, embedding):
+        return F.linear(embedding, *self.weights)
+
+
+class Masked(SdDropout):
+    """Its two masks are given, in their order."""
+
+    def hide(self, masks):
+        self.masks = {f"mask.{n}": mask for n, mask in enumerate(masks, start=1)}
+        return self
+
+    def _kept(self, features, purpose, clock):
+        return self.masks[purpose]
+
+
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("case", cases(FILE, "sd_dropout"))
 def test_sd_dropout(case):
     inputs, knobs, expected = case["inputs"], case["knobs"], case["expected"]
     features = tensor(inputs["features"]).requires_grad_()
     weight = tensor(inputs["weight"]).requires_grad_()
-    bias = tensor(inputs["bias"], (weight.shape[0],), "k")
-    labels, rate = torch.tensor(inputs["labels"]), knobs["p"]
-    first, second = (
-        F.linear(dropped(features, tensor(inputs[mask]).bool(), rate), weight, bias)
-        for mask in ("mask1", "mask2")
-    )
-    pulls = mutual_kd(first, second, knobs["T"], knobs["detach"])
-    assert_close(pulls[0], expected["kl_2_to_1"])
-    assert_close(pulls[1], expected["kl_1_to_2"])
-    plain = Targets(labels).cross_entropy(F.linear(features, weight, bias)).mean()
-    total = plain + knobs["lambda"] * (pulls[0] + pulls[1])
-    total.backward()
-    assert_close(plain, expected["ce"])
-    assert_close(total, expected["total"])
+    student = Linear(weight, tensor(inputs["bias"], (weight.shape[0],), "k"))
+    masks = [tensor(inputs[mask]).bool() for mask in ("mask1", "mask2")]
+    strategy = built(
+        Masked,
+        inputs["labels"],
+        len(weight),
+        drop_rate=knobs["p"],
+        kd_weight=knobs["lambda"],
+        temperature=knobs["T"],
+        detach_targets=knobs["detach"],
+    ).hide(masks)
+    activations = Activations(student.classifier(features), (), features)
+    terms = losses_of(strategy, activations, inputs["labels"], student)
+    assert_close(terms["supervised"], expected["ce"])
+    pulls = expected["kl_2_to_1"] + expected["kl_1_to_2"]
+    assert_close(terms["sd_dropout/masks"], knobs["lambda"] * pulls)
+    hidden = [student.classifier(dropped(features, mask, knobs["p"])) for mask in masks]
+    assert_close(mutual_kd(*hidden, knobs["T"])[0], expected["kl_2_to_1"])
+    assert_close(mutual_kd(*hidden, knobs["T"])[1], expected["kl_1_to_2"])
+    total_of(terms).backward()
+    assert_close(total_of(terms), expected["total"])
     assert_fingerprint(features.grad, expected, "grad_feat_")
     assert_fingerprint(weight.grad, expected, "grad_weight_")
 

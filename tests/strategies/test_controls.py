@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autosd.strategies.confidence_penalty import ConfidencePenalty, entropy
-from autosd.strategies.cutmix import Cutmix, cut_box, kept_share, paste
+from autosd.strategies.cutmix import Cutmix, clipped_box, cut_box, kept_share, paste
 from autosd.strategies.mixing import blend, blend_rows, host_generator, mix_of
 from autosd.strategies.mixup import Mixup
 from autosd.strategies.strategy import Targets
@@ -75,6 +75,14 @@ def test_cutmix_box(case):
     box = cut_box(height, width, lam, *centre)
     assert list(box) == expected["y1_y2_x1_x2"]
     assert kept_share(height, width, box) == expected["lam_adjusted"]
+
+
+@pytest.mark.parametrize("case", cases(FILE, "cutout_box"))
+def test_boxes_are_clipped_by_the_one_rule_of_cutout(case):
+    inputs, length = case["inputs"], case["knobs"]["length"]
+    centre = inputs["center_y"], inputs["center_x"]
+    box = clipped_box(inputs["H"], inputs["W"], length, length, *centre)
+    assert list(box) == case["expected"]["y1_y2_x1_x2"]
 
 
 @pytest.mark.parametrize("strategy", [Mixup, Cutmix])

@@ -4,11 +4,14 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
-from autosd.strategies.masd import MaskedGenerator, mutual_loss, teacher_weights, visible
+from autosd.models.student import Activations
+from autosd.strategies.masd import Masd, MaskedGenerator, teacher_weights, visible
 from autosd.strategies.strategy import Targets
 
 from .golden import assert_close, assert_gradient, cases, tensor
+from .synthetic import Fixed, TinyStudent, losses_of, run_spec, total_of
 
 CASES = cases("masd_rskd_toast_dlb.json", "masd")
 LOSSES = [case for case in CASES if "mask module" not in case.id]
@@ -19,27 +22,38 @@ def heads_of(case):
     return torch.stack([tensor(z) for z in case["inputs"]["logits"].values()]).requires_grad_()
 
 
-def loss_parts(case, heads, detach):
-    """Cross-entropies of all heads, and the mutual term as the strategy adds it."""
-    knobs = case["knobs"]
-    targets = Targets(torch.tensor(case["inputs"]["labels"]))
-    losses = torch.stack([targets.cross_entropy(head) for head in heads])
-    supervised = losses.mean(dim=1).sum()
-    if len(heads) == 1 or knobs["beta"] == 0:
-        return losses, supervised, torch.zeros_like(supervised)
-    tau = float(knobs["weight_temperature"])
-    return losses, supervised, mutual_loss(heads, losses, knobs["beta"], knobs["T"], tau, detach)
+def terms_of(case, heads, detach):
+    """Terms of the strategy whose branches give the later heads."""
+    final, *others = heads
+    knobs, classes = case["knobs"], final.shape[1]
+    own = Masd.Knobs(
+        kd_weight=knobs["beta"],
+        temperature=knobs["T"],
+        weighting_temperature=float(knobs["weight_temperature"]),
+        detach_targets=detach,
+        num_taps=min(len(others), 2),
+    )
+    strategy = Masd(own, TinyStudent(classes), run_spec(classes, [0, 0], 2))
+    strategy.taps = list(range(len(others)))
+    strategy.branches = nn.ModuleList(map(Fixed, others))
+    maps = (torch.zeros(len(final), 1, 1, 1),) * (len(others) + 1)
+    activations = Activations(final, maps, torch.zeros(len(final), 1))
+    return losses_of(strategy, activations, case["inputs"]["labels"])
 
 
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("case", LOSSES)
 @pytest.mark.parametrize("detach", [False, True])
 def test_losses_and_gradients(case, detach):
     heads, expected = heads_of(case), case["expected"]
-    _, supervised, mutual = loss_parts(case, heads, detach)
-    assert_close(supervised, expected["loss_cls"])
-    assert_close(mutual, expected["loss_div"])
-    assert_close(supervised + mutual, expected["total"])
-    (supervised + mutual).backward()
+    terms = terms_of(case, heads, detach)
+    none = torch.zeros(())
+    assert ("masd/branches" in terms) == (len(heads) > 1)
+    assert ("masd/mutual" in terms) == (len(heads) > 1 and case["knobs"]["beta"] > 0)
+    assert_close(terms["supervised"] + terms.get("masd/branches", none), expected["loss_cls"])
+    assert_close(terms.get("masd/mutual", none), expected["loss_div"])
+    assert_close(total_of(terms), expected["total"])
+    total_of(terms).backward()
     suffix = "detach" if detach else "nodetach"
     assert_gradient(heads.grad.norm(), expected[f"grad_norm_{suffix}"])
     if f"grad_z0_00_{suffix}" in expected:

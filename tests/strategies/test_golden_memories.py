@@ -38,8 +38,8 @@ def test_ps_kd_epoch_by_epoch(case):
 
 
 @pytest.mark.usefixtures("double")
-def test_ps_kd_memory_of_an_undrawn_image_is_its_label():
-    (case,) = (case.values[0] for case in PSKD if case.id == "pskd: unseen_in_epoch0")
+@pytest.mark.parametrize("case", [case for case in PSKD if case.id == "pskd: unseen_in_epoch0"])
+def test_ps_kd_memory_of_an_undrawn_image_is_its_label(case):
     strategy = ps_kd_for(case["inputs"]["labels"], case["inputs"]["K"], case["knobs"])
     batch = batch_of(case["inputs"]["labels"][:2], [0, 1])
     logits = rows(case["inputs"]["logits"], [0, 1], 4, e=0)
@@ -48,8 +48,8 @@ def test_ps_kd_memory_of_an_undrawn_image_is_its_label():
 
 
 @pytest.mark.usefixtures("double")
-def test_ps_kd_image_first_drawn_later_learns_its_label():
-    (case,) = (case.values[0] for case in PSKD if case.id == "pskd: unseen_then_drawn")
+@pytest.mark.parametrize("case", [case for case in PSKD if case.id == "pskd: unseen_then_drawn"])
+def test_ps_kd_image_first_drawn_later_learns_its_label(case):
     inputs, expected = case["inputs"], case["expected"]
     strategy = ps_kd_for([0, 0, inputs["label"]], inputs["K"], case["knobs"])
     logits = rows(inputs["logits"], [inputs["index"]], inputs["K"], e=inputs["epoch"])
@@ -61,8 +61,8 @@ def test_ps_kd_image_first_drawn_later_learns_its_label():
 
 
 @pytest.mark.usefixtures("double")
-def test_ps_kd_with_a_uniform_memory_is_label_smoothing():
-    (case,) = (case.values[0] for case in PSKD if "uniform" in case.id)
+@pytest.mark.parametrize("case", [case for case in PSKD if "uniform" in case.id])
+def test_ps_kd_with_a_uniform_memory_is_label_smoothing(case):
     inputs, expected, labels = case["inputs"], case["expected"], case["inputs"]["labels"]
     knobs = {"alpha_T": case["knobs"]["alpha_t"], "epochs_total": 1}
     strategy = ps_kd_for(labels, inputs["K"], knobs)
@@ -151,8 +151,8 @@ def test_ipasd_epoch_by_epoch(case):
         assert_close(strategy.prototypes[-1], expected["proto_last_row"])
 
 
-def test_ipasd_ramp():
-    (case,) = (case.values[0] for case in IPASD if case.id == "ipasd: alpha_schedule")
+@pytest.mark.parametrize("case", [case for case in IPASD if case.id == "ipasd: alpha_schedule"])
+def test_ipasd_ramp(case):
     knobs = case["knobs"]
     for epochs in (200, 12):
         for epoch, share in case["expected"][f"E{epochs}"].items():
@@ -160,8 +160,8 @@ def test_ipasd_ramp():
             assert found == pytest.approx(share, rel=1e-11)
 
 
-def test_ipasd_cosines_of_zero_vectors_are_zero():
-    (case,) = (case.values[0] for case in IPASD if case.id == "ipasd: cosine_edges")
+@pytest.mark.parametrize("case", [case for case in IPASD if case.id == "ipasd: cosine_edges"])
+def test_ipasd_cosines_of_zero_vectors_are_zero(case):
     inputs, expected, temperature = case["inputs"], case["expected"], case["knobs"]["tau"]
     features = torch.stack([tensor(inputs["f0"]), tensor(inputs["f1"])]).double()
     scores = similarities(features, tensor(inputs["p"]), temperature)

@@ -100,7 +100,10 @@ def test_medoid_of_a_pool(case):
     assert_close(pool[index], expected["medoid"])
 
 
-def test_class_without_rows_has_no_medoid():
+@pytest.mark.parametrize("case", [case for case in MEDOIDS if "empty" in case.id])
+def test_class_without_rows_has_no_medoid(case):
+    assert case["expected"] == {"index": -1, "sum_distance": None, "medoid": None}
+    assert case["inputs"]["pool"] == []
     pools = ClassPools(2, 3, CPU)
     pools.add(torch.tensor([[0.0, 1.0]]), torch.tensor([1]), torch.tensor([True]))
     _, present = pools.medoids()
