@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,6 +11,9 @@ from autosd.errors import AutosdError
 
 STRATEGY = "strategy"
 KINDS = ("uniform", "log_uniform", "integers", "choice")
+SYMBOLIC = re.compile(
+    r"(?:min\(\s*(?P<most>\d+)\s*,\s*)?stages(?:\s*-\s*(?P<less>\d+))?(?(most)\s*\))"
+)
 Number = int | float
 
 
@@ -233,14 +237,20 @@ def _choices(given: Any) -> list[Any]:
     return given
 
 
+def _symbolic(value: str, stages: int) -> int:
+    found = SYMBOLIC.fullmatch(value.strip())
+    if not found:
+        raise _Fault(
+            "a bound is a number, `stages`, `stages - 1` or `min(3, stages - 1)`, "
+            f"not {value!r:.60}"
+        )
+    bound = stages - int(found["less"] or 0)
+    return bound if found["most"] is None else min(int(found["most"]), bound)
+
+
 def _bound(kind: str, value: Any, stages: int) -> Number:
     if isinstance(value, str):
-        words = value.replace("-", " - ").split()
-        if words == ["stages"]:
-            return stages
-        if len(words) == 3 and words[:2] == ["stages", "-"] and words[2].isdigit():
-            return stages - int(words[2])
-        raise _Fault(f"a bound is a number, `stages` or `stages - 1`, not {value!r:.60}")
+        return _symbolic(value, stages)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise _Fault(f"a bound is a finite number, not {value!r:.60}")
     if kind == "integers" and not float(value).is_integer():

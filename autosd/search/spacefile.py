@@ -14,7 +14,8 @@ strategies:                                  # the families
 ```
 
 Kinds are `uniform`, `log_uniform`, `integers` and `choice`. `default:` is the strategy's own unless
-given; `when: {teacher: ema}` makes a knob exist only then; a bound may be `stages` or `stages - 1`.
+given; `when: {teacher: ema}` makes a knob exist only then; a bound may be `stages`,
+`stages - 1` or, in quotation marks for its comma, `"min(3, stages - 1)"`.
 A composed family has the ranges of its members, from their files and as this file narrows them;
 `knobs: {drg.alpha: 0.2}` changes them by their whole name, or by the shared one. Its choices are
 the parameters `compose_mixed.input` and `compose_mixed.target`, the first of each is the default;

@@ -51,6 +51,12 @@ def test_it_is_read_for_students_of_any_depth(name: str, stages: int) -> None:
         check_recipe(space.recipe(params, BASE))
 
 
+@pytest.mark.parametrize("name", ["masd", "dks", "byot"])
+def test_branches_are_searched_up_to_three(name: str) -> None:
+    knobs = [shipped(name, stages).parameters()[f"{name}.num_taps"] for stages in (2, 3, 4, 6)]
+    assert [knob.bounds for knob in knobs] == [(1, 1), (1, 2), (1, 3), (1, 3)]
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_its_names_fit_a_dashboard(name: str) -> None:
     for parameter in shipped(name).parameters():

@@ -91,6 +91,15 @@ def test_bounds_follow_the_stages_of_the_student(read: Any) -> None:
     assert small.fingerprint != large.fingerprint
 
 
+@pytest.mark.parametrize("bound", ["min(2, stages - 1)", " min( 2,stages-1 ) "])
+def test_a_bound_may_be_the_smaller_of_a_number_and_the_stages(read: Any, bound: str) -> None:
+    text = f"strategies: {{masd: {{num_taps: {{integers: [1, '{bound}']}}}}}}"
+    highest = [
+        read(text, stages=stages).parameters()["masd.num_taps"].bounds[1] for stages in (2, 3, 6)
+    ]
+    assert highest == [1, 2, 2]
+
+
 def test_a_knob_may_be_fixed_or_narrowed(read: Any) -> None:
     space = read(
         "strategies: {rskd: {residual_layers: 2}, masd: {mask_ratio: {uniform: [0.1, 0.3]}}}"
@@ -221,6 +230,12 @@ strategies:
         ("strategies: {masd: 3}", "a mapping is needed"),
         ("strategies: {masd: {mask_ratio: {uniform: 3}}}", "takes [low, high]"),
         ("strategies: {masd: {mask_ratio: {uniform: [0, stage]}}}", "`stages - 1`"),
+        (
+            "strategies: {masd: {num_taps: {integers: [1, 'min(3, stages']}}}",
+            "`min(3, stages - 1)`",
+        ),
+        ("strategies: {masd: {num_taps: {integers: [1, 'stages - 1)']}}}", "`min(3, stages - 1)`"),
+        ("strategies: {masd: {num_taps: {integers: [1, 'min(1, 2)']}}}", "`min(3, stages - 1)`"),
         ("strategies: {masd: {num_taps: {integers: [1, 2.5]}}}", "whole numbers"),
         ("strategies: {masd: {mask_ratio: {uniform: [0, .inf]}}}", "finite"),
         ("strategies: {masd: {mask_ratio: {default: 0.1}}}", "exactly one kind"),
