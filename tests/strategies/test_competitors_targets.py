@@ -202,6 +202,14 @@ def test_zipf_as_a_strategy_ranks_by_votes_or_by_its_logits(case):
     assert_fingerprint(taken.logits.grad, expected, "grad_logits_")
 
 
+@pytest.mark.parametrize("upsample", [1, 2])
+def test_zipf_enlarges_the_map_as_asked(upsample):
+    student = Voting(torch.randint(3, (2, 4, 4)), 3)
+    strategy = Zipf(Zipf.Knobs(upsample=upsample), student, run_spec(3, [0, 1], 2))
+    activations = Activations(torch.zeros(2, 3), (torch.zeros(2, 8, 4, 4),), torch.zeros(2, 8))
+    assert strategy._votes(activations, student).sum(1).tolist() == [16 * upsample**2] * 2
+
+
 def test_every_position_of_the_enlarged_map_votes_once():
     positions = torch.rand(3, 5, 4, 3, generator=torch.Generator().manual_seed(0))
     for upsample in (1, 2):
@@ -327,6 +335,6 @@ def test_two_classes_have_nothing_to_say_about_the_wrong_ones():
 
 
 def test_gradient_of_sureness_is_none():
-    logits = torch.randn(3, 4, requires_grad=True)
+    logits = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     assert not sureness(logits, torch.tensor([0, 1, 2])).requires_grad
-    assert_gradient(sureness(logits, torch.tensor([0, 1, 2])).mean().double(), 1.0)
+    assert_gradient(sureness(logits, torch.tensor([0, 1, 2])).mean(), 1.0)
