@@ -34,6 +34,20 @@ class Form(BaseModel):
         return values
 
 
+class Document(Form):
+    """A block that is a file of its own."""
+
+    @classmethod
+    def parse(cls, values: Any, where: str | None = None) -> Self:
+        """Read a mapping; all faults together in one `AutosdError` that starts with `where`."""
+        return parse(cls, values, where or cls.__name__.lower())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file; faults name it."""
+        return cls.parse(yamlfile.read(path), str(path))
+
+
 def _named(value: Any) -> Any:
     """A bare name stands for a block with that name."""
     return {"name": value} if isinstance(value, str) else value
@@ -108,7 +122,7 @@ class StrategySpec(Form):
     knobs: dict[str, Any] = Field(default_factory=dict)
 
 
-class Recipe(Form):
+class Recipe(Document):
     """Everything that decides a training run."""
 
     data: DataSpec
@@ -147,16 +161,6 @@ class Recipe(Form):
             if names.count(name) > 1:
                 raise ValueError(f"strategies: {name} stands twice")
         return self
-
-    @classmethod
-    def parse(cls, values: Any, where: str = "recipe") -> Self:
-        """Read a mapping; all faults together in one `AutosdError` that starts with `where`."""
-        return parse(cls, values, where)
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a recipe file."""
-        return cls.parse(yamlfile.read(path), str(path))
 
     def mapping(self) -> dict[str, Any]:
         """Plain values, complete, as `parse` takes them back."""
@@ -201,7 +205,7 @@ class SlotSpec(Form):
     gpus: float = Field(0.0, ge=0)
 
 
-class StudyDefinition(Form):
+class StudyDefinition(Document):
     """A search over a space around a base recipe."""
 
     name: str
@@ -226,16 +230,6 @@ class StudyDefinition(Form):
                 "starting with a letter or digit"
             )
         return value
-
-    @classmethod
-    def parse(cls, values: Any, where: str = "study") -> Self:
-        """Read a mapping; all faults together in one `AutosdError` that starts with `where`."""
-        return parse(cls, values, where)
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a study file."""
-        return cls.parse(yamlfile.read(path), str(path))
 
     def mapping(self) -> dict[str, Any]:
         """Plain values, complete, as `parse` takes them back."""
