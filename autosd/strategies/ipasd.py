@@ -31,10 +31,10 @@ from torch.nn import functional as F
 
 from autosd.data.batches import Batch
 from autosd.models.student import Activations, Student
-from autosd.strategies.losses import full
+from autosd.strategies.losses import full, refine
 from autosd.strategies.memory import label_rows
 from autosd.strategies.passes import exact
-from autosd.strategies.ps_kd import ramp, refine
+from autosd.strategies.ps_kd import ramp
 from autosd.strategies.strategy import Effect, RunSpec, Slot, Strategy, Targets
 from autosd.streams import Clock
 

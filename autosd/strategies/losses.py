@@ -16,6 +16,11 @@ def tempered(logits: Tensor, temperature: float) -> Tensor:
     return F.log_softmax(full(logits) / temperature, dim=-1)
 
 
+def refine(rows: Tensor, predictions: Tensor, share: float) -> Tensor:
+    """Target rows `[B, K]`, `share` of them replaced by `predictions` `[B, K]`."""
+    return (1.0 - share) * rows + share * full(predictions)
+
+
 def divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     """Temperature-scaled KL divergence of `student` from `teacher`, both logits `[B, K]`.
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from autosd.data.batches import Batch
 from autosd.models.student import Activations, Student
-from autosd.strategies.losses import full
+from autosd.strategies.losses import full, refine
 from autosd.strategies.memory import label_rows
 from autosd.strategies.strategy import Effect, RunSpec, Slot, Strategy, Targets
 from autosd.streams import Clock
@@ -34,11 +34,6 @@ def ramp(epoch: int, epochs: int, final: float, end: float = 1.0) -> float:
     `epoch` is 0-based; with `end` 1 the last epoch reaches `final`.
     """
     return final * min(epoch + 1, end * epochs) / epochs
-
-
-def refine(rows: Tensor, predictions: Tensor, share: float) -> Tensor:
-    """Target rows `[B, K]`, `share` of them replaced by `predictions` `[B, K]`."""
-    return (1.0 - share) * rows + share * full(predictions)
 
 
 class PsKd(Strategy):

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from autosd.data.batches import Batch
 from autosd.models.student import Student
+from autosd.strategies.losses import refine
 from autosd.strategies.strategy import Effect, RunSpec, Slot, Strategy, Targets
 from autosd.streams import Clock
 
@@ -37,11 +38,6 @@ def virtual_teacher(labels: Tensor, classes: int, softening: float, correct: flo
     wrong = (1.0 - correct) / max(classes - 1, 1)
     beliefs = torch.full((len(labels), classes), wrong, device=labels.device)
     return torch.softmax(beliefs.scatter_(1, labels[:, None], correct) / softening, dim=1)
-
-
-def virtual_targets(rows: Tensor, teacher: Tensor, kd_weight: float) -> Tensor:
-    """Target rows `[B, K]`, with the share `kd_weight` of the teacher's rows `[B, K]`."""
-    return (1.0 - kd_weight) * rows + kd_weight * teacher
 
 
 class TfKd(Strategy):
@@ -79,4 +75,4 @@ class TfKd(Strategy):
         knobs, labels = self.knobs, targets.labels
         teacher = virtual_teacher(labels, self.classes, knobs.softening, knobs.correct)
         rows = targets.dense(self.classes)
-        return targets.softened(virtual_targets(rows, teacher, knobs.kd_weight))
+        return targets.softened(refine(rows, teacher, knobs.kd_weight))

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from autosd.strategies.dsr import shape_divergence
 from autosd.strategies.ipasd import similarities
-from autosd.strategies.losses import kd
+from autosd.strategies.losses import kd, refine
 from autosd.strategies.masd import mutual_loss
 from autosd.strategies.medoids import ClassPools
-from autosd.strategies.ps_kd import ramp, refine
+from autosd.strategies.ps_kd import ramp
 from autosd.strategies.rskd import residual_loss
 from autosd.strategies.strategy import Targets
 from autosd.strategies.toast import medoid_targets
