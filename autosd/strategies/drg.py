@@ -119,7 +119,7 @@ class Drg(Strategy):
         ]
 
     def cost(self) -> Cost:
-        return Cost(1.0 + self.share, 1.0 + self.share)
+        return Cost(1.0 + self.share, 1.0 + self.share) if self._on else Cost()
 
     def losses(
         self,
@@ -129,11 +129,16 @@ class Drg(Strategy):
         student: Student,
         clock: Clock,
     ) -> dict[str, Tensor]:
-        if (self.knobs.alpha == 0 and self.knobs.aux_ce == 0) or len(batch.labels) == 1:
+        if not self._on or len(batch.labels) == 1:
             return {}
         with same_precision(activations):
             guide = self.head(activations.taps[self.knobs.tap - 1])
         return guidance_terms(guide, activations.logits, targets, self.knobs)
+
+    @property
+    def _on(self) -> bool:
+        """Whether there is anything the head is needed for."""
+        return self.knobs.alpha > 0 or self.knobs.aux_ce > 0
 
 
 def guidance_terms(

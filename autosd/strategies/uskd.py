@@ -144,7 +144,7 @@ class Uskd(Strategy):
         return [f"uskd: {student.spec.name} has one stage, and its head reads the one before"]
 
     def cost(self) -> Cost:
-        return Cost(1.0 + self.share, 1.0 + self.share)
+        return Cost(1.0 + self.share, 1.0 + self.share) if self._headed else Cost()
 
     def losses(
         self,
@@ -157,7 +157,7 @@ class Uskd(Strategy):
         knobs, logits, terms = self.knobs, activations.logits, {}
         if knobs.target_weight > 0:
             terms["uskd/target"] = knobs.target_weight * target_loss(logits, targets.labels)
-        if knobs.nontarget_weight == 0 and knobs.weak_weight == 0:
+        if not self._headed:
             return terms
         with same_precision(activations):
             weak = full(self.head(activations.taps[TAP]))
@@ -167,3 +167,8 @@ class Uskd(Strategy):
         if knobs.weak_weight > 0:
             terms["uskd/weak"] = knobs.weak_weight * weak_loss(weak, targets)
         return terms
+
+    @property
+    def _headed(self) -> bool:
+        """Whether there is anything the weak head is needed for."""
+        return self.knobs.nontarget_weight > 0 or self.knobs.weak_weight > 0

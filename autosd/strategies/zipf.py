@@ -106,7 +106,7 @@ class Zipf(Strategy):
         ]
 
     def cost(self) -> Cost:
-        return Cost(1.0 + self.share, 1.0)
+        return Cost() if self.knobs.kd_weight == 0 else Cost(1.0 + self.share, 1.0)
 
     def losses(
         self,
