@@ -19,6 +19,10 @@ taps (their constants become M - 1 and M for M other heads), widths from the stu
 weighting temperature is a knob (1 in theirs). Like theirs, gradients flow through teachers and
 weights unless `detach_targets` is set. Students without blocks to copy get light branches of
 depthwise-separable stages. A batch of one row trains without branches: it has no statistics.
+
+Our reading, for their code does not show it: on networks of three stages (WRN, DenseNet) branches
+follow the first two; where blocks expand (the bottlenecks of a ResNet-50) masks, generators and
+branches have the expanded widths.
 """
 
 from typing import ClassVar

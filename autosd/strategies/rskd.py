@@ -17,7 +17,9 @@ Our decisions: the teacher is the student at the end of the previous epoch (or i
 average), on batch statistics and without dropout, so that teacher = student gives exactly zero;
 residuals are of raw logits and maps, both members detached, mean squared error; heads end in a
 layer that starts at zero, so the method begins as plain training; nothing happens before
-`start_epoch`. A batch of one row trains without it: it has no statistics.
+`start_epoch`. A batch of one row trains without it: it has no statistics. The mean squared gap
+itself (`target_sq` in worked values), which would say whether there is anything to learn, is not
+logged: what a strategy reports are terms of the loss, and it is none.
 """
 
 from itertools import pairwise

@@ -44,3 +44,10 @@ def test_every_knob_has_a_meaning_and_stands_on_the_page(name: str) -> None:
     for knob, field in discover()[name].Knobs.model_fields.items():
         assert field.description
         assert f"| `{name}.{knob}` |" in page
+
+
+def test_every_reading_of_ours_is_named_where_trust_is_discussed() -> None:
+    trust = (PAGE.parent / "trust.md").read_text().lower()
+    readings = {name for name, each in discover().items() if "our reading" in each.reference}
+    assert readings >= {"rskd", "toast", "patch_swap"}
+    assert [name for name in readings if name.replace("_", " ") not in trust] == []
