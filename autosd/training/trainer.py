@@ -84,6 +84,7 @@ class Trainer:
         self._diverged: TrialDiverged | None = None
         self._between_epochs = True
         self._evaluations: dict[str, Evaluation] = {}
+        self._loaders: dict[str, Loader] = {}
         dataset = data.part(*train_on)
         resuming = checkpoint is not None and checkpoint.exists()
         self._build_student(fresh=not resuming)
@@ -136,8 +137,9 @@ class Trainer:
         """Scores of `result` on the joined parts; asked again, they are not computed again."""
         key = "+".join(parts)
         if key not in self._evaluations:
-            loader = Loader(self.data.part(*parts), self.data, device=self.device)
-            self._evaluations[key] = evaluate(self.result, loader.plain())
+            if key not in self._loaders:
+                self._loaders[key] = Loader(self.data.part(*parts), self.data, device=self.device)
+            self._evaluations[key] = evaluate(self.result, self._loaders[key].plain())
         return self._evaluations[key]
 
     def save(self) -> None:
@@ -189,6 +191,7 @@ class Trainer:
         self.cost = combined(_hooks(modules))
         self.planned = planned_epochs(recipe, self.cost)
         if self.planned != recipe.epochs:
+            del modules  # their state would stand beside that of the second ones
             run = replace(run, epochs=self.planned)
             modules = build_strategies(recipe, self.student, run, recipe.seed)
         self.strategies = _placed(modules, self.device)
