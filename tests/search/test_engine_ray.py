@@ -167,7 +167,7 @@ def check_driver_kills(drive: Drive, kills: int) -> None:
     before: dict[int, tuple[object, ...]] = {}
     for _ in range(kills):
         known = set(drive.workers())
-        process = drive.start(trials=40)
+        process = drive.start(trials=24)
         wait_for(lambda k=known: set(drive.workers()) - k and reported(drive), process)
         check_loopback(process)
         process.kill()
@@ -175,11 +175,11 @@ def check_driver_kills(drive: Drive, kills: int) -> None:
         after = finished(drive)
         assert {number: after.get(number) for number in before} == before
         before = after
-    process = drive.start(trials=40, sleep=0.02)
+    process = drive.start(trials=24, sleep=0.02)
     assert (process.wait(HANG), process.communicate(timeout=HANG)) == (0, (b"", b""))
     after = finished(drive)
     assert {number: after.get(number) for number in before} == before
-    check_whole(drive, trials=40)
+    check_whole(drive, trials=24)
     until = time.monotonic() + HANG
     while left := [p for p in drive.processes() if not is_agent(p)]:
         assert time.monotonic() < until, left
@@ -218,7 +218,7 @@ def check_loopback(driver: subprocess.Popen[bytes]) -> None:
 
 
 def test_killed_driver_loses_and_doubles_nothing(drive: Drive) -> None:
-    check_driver_kills(drive, kills=3)
+    check_driver_kills(drive, kills=2)
 
 
 @pytest.mark.slow
