@@ -108,7 +108,12 @@ def test_ten_kills_of_the_driver_lose_and_change_nothing(command, autosd, here, 
 
 
 @pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+    ("sent", "code"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGHUP, 143, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_it_with_one_line_that_says_how_to_go_on(command, autosd, here, sent, code):
     process = start(command, here, "--inline")

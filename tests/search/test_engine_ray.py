@@ -140,7 +140,7 @@ def check_requeued(drive: Drive) -> None:
 
 
 def test_run_is_silent_reuses_its_workers_and_leaves_nothing_behind(drive: Drive) -> None:
-    process = drive.start()
+    process = drive.start(sleep=0.3)  # long enough for the second slot to start
     output = process.communicate(timeout=HANG)
     assert (process.returncode, *output) == (0, b"", b"")
     assert len(drive.workers()) == 2
@@ -217,10 +217,6 @@ def check_loopback(driver: subprocess.Popen[bytes]) -> None:
     assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
-def test_killed_driver_loses_and_doubles_nothing(drive: Drive) -> None:
-    check_driver_kills(drive, kills=2)
-
-
 @pytest.mark.slow
 def test_ten_kills_lose_and_double_nothing(drive: Drive) -> None:
     check_driver_kills(drive, kills=10)
@@ -230,6 +226,7 @@ def test_ten_kills_lose_and_double_nothing(drive: Drive) -> None:
 def test_run_ends_when_a_part_of_ray_dies(drive: Drive, name: str) -> None:
     process = drive.start()
     wait_for(lambda: reported(drive), process)
+    check_loopback(process)
     part = next(p for p in psutil.Process(process.pid).children() if p.name() == name)
     part.kill()
     _, errors = process.communicate(timeout=LOSS)
