@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from autosd.data.batches import Batch
+from autosd.strategies.losses import kd
 from autosd.strategies.strategy import RunSpec
 
 REPLAY_VIEW = 1
@@ -51,6 +52,17 @@ class Carry(nn.Module):
     def past_logits(self) -> Tensor:
         """Logits `[rows, K]` of the carried rows, one step old."""
         return self.logits[: self.rows]
+
+    def pull(
+        self, logits: Tensor, batch: Batch, kd_weight: float, temperature: float
+    ) -> Tensor | None:
+        """Weighted KL of the replayed rows of `logits` `[B, K]` from what they were one step ago.
+
+        None where the weight is zero or nothing is replayed.
+        """
+        if kd_weight == 0 or self.rows == 0:
+            return None
+        return kd_weight * kd(self.past_logits(), logits[batch.fresh :], temperature)
 
     def get_extra_state(self) -> Tensor:
         """The number of rows, for a checkpoint."""

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from autosd.data.batches import Batch
 from autosd.models.student import Activations, Student
 from autosd.strategies.carry import Carry
-from autosd.strategies.losses import full, kd
+from autosd.strategies.losses import full
 from autosd.strategies.medoids import ClassPools
 from autosd.strategies.strategy import Cost, Effect, RunSpec, Slot, Strategy, Targets
 from autosd.streams import Clock
@@ -145,11 +145,9 @@ class Toast(Strategy):
         student: Student,
         clock: Clock,
     ) -> dict[str, Tensor]:
-        if self.knobs.kd_weight == 0 or self.carry.rows == 0:
-            return {}
-        replayed = activations.logits[batch.fresh :]
-        term = kd(self.carry.past_logits(), replayed, self.knobs.temperature)
-        return {"toast/replay": self.knobs.kd_weight * term}
+        knobs = self.knobs
+        term = self.carry.pull(activations.logits, batch, knobs.kd_weight, knobs.temperature)
+        return {} if term is None else {"toast/replay": term}
 
     def after_step(
         self, activations: Activations, batch: Batch, student: Student, clock: Clock
