@@ -87,7 +87,8 @@ def compare(
 
     [bold]autosd compare digits --strategies bake,dlb,cutmix --budget compute[/bold]
     """
-    from autosd.cli.definition import assignments, base_values, resolve
+    from autosd.cli.definition import assignments, resolve
+    from autosd.search.definition import base_values
 
     if study is not None and (Path(study) / "study.yaml").is_file():
         directory, study = Path(study).resolve().parent, Path(study).resolve().name
@@ -131,7 +132,7 @@ def _started(
 ) -> tuple[dict[str, Any], str] | None:
     """The definition of a study that has begun; a comparison belongs to it, not to its file."""
     from autosd import yamlfile
-    from autosd.cli.definition import DEFAULT_STUDY
+    from autosd.search.definition import DEFAULT_STUDY
 
     if study is None and data is not None:
         return None

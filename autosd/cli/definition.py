@@ -1,15 +1,13 @@
-"""From words on the command line to a study definition: an option beats the file."""
+"""The words of the command line for what `autosd.search.definition` resolves."""
 
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from autosd import resources, yamlfile
+from autosd import yamlfile
 from autosd.errors import AutosdError
-from autosd.recipe import Recipe, StudyDefinition, set_values
+from autosd.recipe import StudyDefinition
+from autosd.search import definition
 
-DEFAULT_STUDY = "digits"
 OPTIONS = {
     "name": "--name",
     "recipe.data.name": "--data",
@@ -25,49 +23,6 @@ OPTIONS = {
     "per_trial.gpus": "--gpus-per-trial",
     "seed": "--seed",
 }
-STUDY_KEYS = frozenset(StudyDefinition.model_fields) - {"recipe"}
-UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-
-
-def default_definition(data: str) -> dict[str, Any]:
-    """What is searched for a data set that no study file speaks of."""
-    return {
-        "name": study_name(data),
-        "recipe": {
-            "data": data,
-            "model": "resnet20",
-            "epochs": 15,
-            "schedule": {"name": "cosine", "warmup_epochs": 1},
-        },
-        "space": "seeds",
-        "trials": 40,
-    }
-
-
-def study_name(data: str) -> str:
-    """A study name from a data set's name or path: `npz:../Some Set.npz` gives `some_set`."""
-    last = data.split(":", 1)[-1].rstrip("/").rsplit("/", 1)[-1].removesuffix(".npz").lower()
-    return re.sub(r"[^a-z0-9._-]+", "_", last).strip("._-")[:64] or "study"
-
-
-def base_values(study: str | None, data: str | None, root: Path) -> tuple[dict[str, Any], str]:
-    """The values to start from and where they stand, for messages.
-
-    A study is a file, a shipped name, or the name of a study that already has a folder.
-    """
-    if study is None and data is not None and data not in resources.names("studies"):
-        return default_definition(data), "study"
-    name = study or data or DEFAULT_STUDY
-    shipped = name in resources.names("studies")
-    started = root / name / "study.yaml"
-    if not shipped and "/" not in name and started.is_file():
-        path = started
-    else:
-        path = resources.find("studies", name)
-    values = yamlfile.read(path)
-    if not isinstance(values, dict):
-        raise AutosdError(f"{path}: a mapping of keys to values is needed")
-    return values, f"study {name}" if shipped else str(path)
 
 
 def assignments(pairs: Sequence[str]) -> dict[str, Any]:
@@ -88,56 +43,5 @@ def assignments(pairs: Sequence[str]) -> dict[str, Any]:
 def resolve(
     values: dict[str, Any], where: str, options: Mapping[str, Any], sets: Mapping[str, Any]
 ) -> tuple[StudyDefinition, dict[str, Any]]:
-    """The definition with options and `--set` applied, and what is left for the space.
-
-    Args:
-        values: the raw study values.
-        where: file or word that starts a message.
-        options: dotted study keys to values; None means not given.
-        sets: of `--set`: keys of the study, of the recipe, or knobs such as `masd.mask_ratio`.
-
-    Returns:
-        The definition, and the overrides that fix parameters of the space.
-    """
-    study, fixed = {}, {}
-    for key, value in sets.items():
-        first = key.split(".")[0]
-        if first in STUDY_KEYS or first == "recipe":
-            study[key] = value
-        elif first in Recipe.model_fields:
-            study[f"recipe.{key}"] = value
-        if first not in STUDY_KEYS:
-            fixed[key.removeprefix("recipe.")] = value
-    given = {key: value for key, value in options.items() if value is not None}
-    try:
-        definition = StudyDefinition.parse(set_values(values, {**given, **study}), where)
-    except AutosdError as error:
-        lines = [_blamed(line, where, given, sets) for line in str(error).splitlines()]
-        raise AutosdError("\n".join(lines)) from None
-    return definition, fixed
-
-
-def _blamed(line: str, where: str, given: Mapping[str, Any], sets: Mapping[str, Any]) -> str:
-    """A fault with the option that caused it in the place of the file."""
-    place = line.removeprefix(f"{where}: ")
-    for key in sets:
-        if place.removeprefix("recipe.").startswith(key.removeprefix("recipe.")):
-            return f"--set {place.removeprefix('recipe.')}"
-    for key in given:
-        if place.startswith(f"{key}:"):
-            return OPTIONS[key] + place.removeprefix(key)
-    return line
-
-
-def seconds(text: str | None) -> float | None:
-    """`90`, `90s`, `30m`, `2h` or `1d` in seconds.
-
-    Raises:
-        AutosdError: anything else, or nothing left of time.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip())
-    if match is None or match[2] not in UNITS or float(match[1]) <= 0:
-        raise AutosdError(f"--time-budget {text}: seconds or 90s, 30m, 2h are needed")
-    return float(match[1]) * UNITS[match[2]]
+    """`definition.resolve` with faults in the words of the command line."""
+    return definition.resolve(values, where, options, sets, definition.Words(OPTIONS, "--set"))

@@ -11,7 +11,6 @@ from autosd.cli import options
 from autosd.cli.console import emit, people, side
 
 if TYPE_CHECKING:
-    from autosd.recipe import StudyDefinition
     from autosd.search.run import Ready
 
 
@@ -51,40 +50,23 @@ def search(
 
     [bold]autosd search fashion_mnist --set batch_size=64 --set masd.mask_ratio=0.2[/bold]
     """
-    from autosd.cli.definition import OPTIONS, assignments, base_values, resolve, seconds
+    from autosd.cli.definition import OPTIONS, assignments, resolve
+    from autosd.results.found import prepare
+    from autosd.search.definition import base_values, seconds
 
     values, where = base_values(study, data, directory)
     words = {key: option.removeprefix("--").replace("-", "_") for key, option in OPTIONS.items()}
     given = {key: ctx.params[word] for key, word in words.items()}
-    given["time_budget"] = seconds(time_budget)
+    given["time_budget"] = seconds(time_budget, "--time-budget")
     definition, fixed = resolve(values, where, given, assignments(settings or ()))
     notes = side()
-    ready = _check(definition, fixed, storage, directory, notes)
+    ready = prepare(definition, fixed, directory, storage=storage, progress=_telling(notes))
+    for line in ready.advice:
+        notes.print(f"note: {line}", markup=False, soft_wrap=True)
     if dry_run:
         _forecast(ready, as_json)
     else:
         _search(ready, directory, storage, inline, as_json, notes)
-
-
-def _check(
-    definition: "StudyDefinition",
-    fixed: dict[str, Any],
-    storage: str | None,
-    directory: Path,
-    notes: Console,
-) -> "Ready":
-    """Check everything before anything is written, and say what the user should know."""
-    from autosd.search.engines import slots_for
-    from autosd.search.run import check
-    from autosd.search.samplers import limits
-    from autosd.search.store import storage_url
-
-    slots_for(definition.slots, definition.per_trial)
-    storage_url(directory / definition.name, storage)
-    ready = check(definition, fixed, progress=_telling(notes))
-    for line in filter(None, (*ready.advice, limits(definition.sampler))):
-        notes.print(f"note: {line}", markup=False, soft_wrap=True)
-    return ready
 
 
 def _search(

@@ -1,19 +1,22 @@
 """A search with everything that follows it: the winner, its folder, the tables, the note."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autosd.recipe import StudyDefinition
 from autosd.results.best import write_from_confirmation
 from autosd.results.leaderboard import BASELINE, Row, leaderboard
 from autosd.results.note import write_note
 from autosd.results.outcome import Comparison, Winner, against_baseline, winner
 from autosd.results.state import short
 from autosd.results.wording import sentence
-from autosd.search.engines import EngineName
+from autosd.search.engines import EngineName, slots_for
 from autosd.search.progress import Watch
-from autosd.search.run import Outcome, Ready, run_search
+from autosd.search.run import Outcome, Ready, check, run_search
+from autosd.search.samplers import limits
+from autosd.search.store import storage_url
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,33 @@ class Found:
             ],
             "seconds": round(self.outcome.seconds, 1),
         }
+
+
+def prepare(
+    definition: StudyDefinition,
+    fixed: Mapping[str, Any],
+    root: Path,
+    *,
+    storage: str | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Ready:
+    """Check everything before anything is written, and say what the user should know.
+
+    Args:
+        definition: resolved.
+        fixed: parameters of the space with a value or a range of the user's.
+        root: the folder of studies.
+        storage: URL of a database server, None for the study's own file.
+        progress: of decoding, as `load_data` tells it.
+
+    Raises:
+        AutosdError: all faults that were found, one per line.
+    """
+    slots_for(definition.slots, definition.per_trial)
+    storage_url(root / definition.name, storage)
+    ready = check(definition, fixed, progress=progress)
+    limit = limits(definition.sampler)
+    return replace(ready, advice=(*ready.advice, limit)) if limit else ready
 
 
 def search(

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from autosd.cli.definition import assignments, base_values, resolve, seconds, study_name
+from autosd.cli.definition import assignments, resolve
 from autosd.errors import AutosdError
 from autosd.recipe import StudyDefinition
+from autosd.search.definition import base_values, seconds, study_name
 
 FILE = {"name": "mine", "recipe": {"data": "digits", "epochs": 7}, "trials": 9}
 
@@ -80,13 +81,13 @@ def test_a_started_study_is_found_by_its_name(tmp_path: Path):
     ("text", "value"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("1d", 86400)]
 )
 def test_times(text, value):
-    assert seconds(text) == value
+    assert seconds(text, "--time-budget") == value
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5", "0", "3 weeks", "1h30"])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(AutosdError, match="--time-budget"):
-        seconds(text)
+        seconds(text, "--time-budget")
 
 
 def test_every_shipped_study_is_a_definition():
