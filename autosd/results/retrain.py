@@ -20,22 +20,16 @@ from autosd.results.card import Card
 from autosd.results.leaderboard import BASELINE
 from autosd.results.numbers import mean_and_sd
 from autosd.results.outcome import Winner, winner
-from autosd.results.readings import now
+from autosd.results.retrain_runs import FIRST_SEED, PART, TRAIN_ON, train_runs
 from autosd.results.statistics import Difference, Summary, paired_difference, summary, verdict
 from autosd.results.wording import interval, sentence
-from autosd.search.engines import EngineName, slots_for, started
+from autosd.search.engines import EngineName
 from autosd.search.finalists import default
 from autosd.search.interrupts import raised
-from autosd.search.jobs import Job
-from autosd.search.lists import ListBridge, Plan, Record, Run, read_records
-from autosd.search.meter import Meter
-from autosd.search.progress import Quiet, Watch
-from autosd.search.store import StudyLock
+from autosd.search.lists import Record, Run, read_records
+from autosd.search.progress import Watch
 from autosd.search.study import StudyFolder
 
-FIRST_SEED = 2000
-TRAIN_ON = ("train", "val", "select")
-PART = "test"
 METRIC = "top1"
 
 
@@ -136,7 +130,7 @@ def retrain(
     ]
     with raised(), folder.lock() as lock:
         folder.check_split(data.counts, data.fingerprint)
-        _train(folder, data.fingerprint, runs, lock, slots, watch or Quiet(), engine)
+        train_runs(folder, data, runs, lock, slots=slots, watch=watch, engine=engine)
         rows = _rows(folder, list(recipes), {run.name for run in runs})
         remarks = _remarks(rows, won)
         _write_best(folder, won, runs[0], _table(rows, data.counts[PART]), rows, remarks)
@@ -156,45 +150,6 @@ def _recipes(folder: StudyFolder, won: Winner, epochs: int | None) -> dict[str, 
         f"{label}-e{epochs}": recipe.model_copy(update={"epochs": epochs})
         for label, recipe in found.items()
     }
-
-
-def _train(
-    folder: StudyFolder,
-    data: str,
-    runs: Sequence[Run],
-    lock: StudyLock,
-    slots: int | None,
-    watch: Watch,
-    engine: EngineName,
-) -> None:
-    """Do the runs that have no result yet; each reading of test is recorded first."""
-    each = folder.definition.per_trial
-    room = 1 if engine == "inline" else slots_for(slots or folder.definition.slots, each)
-    job = Job(
-        key="",
-        recipe={},
-        folder="",
-        train_on=TRAIN_ON,
-        evaluate_on=(),
-        final=(PART,),
-        keep_logits=(PART,),
-        export=True,
-        details={"study": folder.name, "trained_on": list(TRAIN_ON)},
-        token=lock.token,
-        lock=str(folder.lock_path.resolve()),
-        cpus=each.cpus,
-        gpus=each.gpus,
-    )
-    bridge = ListBridge(Plan(folder.retrain, data, job), runs, Meter(room), watch)
-    left = [run for run in runs if not bridge.folder(run, "result.json").exists()]
-    if not left:
-        return
-    for run in left:
-        folder.record_test_reading(f"retrain/{run.name}", now())
-    with started(engine, room, each) as drive:
-        drive(bridge, watch)
-    for failed, why in bridge.failures.items():
-        watch.say(f"{failed} gave no result: {why}")
 
 
 def _rows(folder: StudyFolder, labels: Sequence[str], names: set[str]) -> list[Row]:
