@@ -44,9 +44,12 @@ def test_the_table_says_what_was_found_and_where_the_page_is(compare: Invoke, he
     assert not (here / "runs/small/study.yaml").exists()
 
 
-def test_one_json_object_on_standard_output(compare: Invoke) -> None:
+def test_one_json_object_on_standard_output(
+    compare: Invoke, assert_documented: Callable[[str, object], None]
+) -> None:
     done = compare("--strategies", "ddgsd", "--seeds", 1, "--epochs", 2, "--test", "--json")
     values = json.loads(done.stdout)
+    assert_documented("compare", values)
     assert (values["part"], values["seeds"], values["budget"]) == ("test", [2000], "epochs")
     plain, ddgsd = values["rows"]
     assert plain["difference"] is None

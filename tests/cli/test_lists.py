@@ -6,8 +6,9 @@ import pytest
 @pytest.mark.parametrize(
     "kind", ["strategies", "models", "data", "spaces", "studies", "samplers", "pruners"]
 )
-def test_every_list_has_names_for_people_and_machines(invoke, kind):
+def test_every_list_has_names_for_people_and_machines(invoke, kind, assert_documented):
     said = json.loads(invoke("list", kind, "--json").stdout)
+    assert_documented(f"list {kind}", said)
     assert list(said) == [kind]
     shown = invoke("list", kind)
     assert shown.exit_code == 0
@@ -29,17 +30,20 @@ def test_strategies_come_with_slots_reference_cost_and_knobs(invoke):
     assert "our reading" in said["toast"]["reference"]
 
 
-def test_doctor_says_what_there_is_and_writes_nothing(invoke, here):
-    said = json.loads(invoke("doctor", "--json").stdout)["findings"]
+def test_doctor_says_what_there_is_and_writes_nothing(invoke, here, assert_documented):
+    answer = json.loads(invoke("doctor", "--json").stdout)
+    assert_documented("doctor", answer)
+    said = answer["findings"]
     names = {finding["name"] for finding in said}
     assert {"versions", "cores", "memory", "precision", "Ray", "storage", "disk", "data"} <= names
     assert invoke("doctor").exit_code == 0
     assert list(here.iterdir()) == []
 
 
-def test_a_dry_run_measures_and_writes_nothing(invoke, here):
+def test_a_dry_run_measures_and_writes_nothing(invoke, here, assert_documented):
     words = ["search", "--dry-run", "--space", "label_smoothing", "--trials", "3", "--epochs", "2"]
     said = json.loads(invoke(*words, "--json").stdout)
+    assert_documented("search --dry-run", said)
     assert set(said["seconds_per_epoch"]) == {"cross_entropy", "label_smoothing"}
     assert said["seconds"] > 0
     assert said["definition"]["trials"] == 3
