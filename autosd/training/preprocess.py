@@ -1,14 +1,16 @@
 """From a picture to what a student takes."""
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from autosd.data.augment import Normalise
 from autosd.data.sources.arrays import resized
-from autosd.data.sources.pictures import as_rgb
+from autosd.data.sources.pictures import decode_as, fitted
 from autosd.errors import AutosdError
 
 
@@ -26,7 +28,7 @@ class Preprocess:
         mean: tuple[float, ...],
         std: tuple[float, ...],
     ) -> None:
-        self.image_shape = image_shape
+        self.image_shape, self.mean, self.std = image_shape, mean, std
         self._normalise = Normalise(mean, std, image_shape[1:], torch.device("cpu"))
 
     def __call__(self, image: Image.Image | npt.NDArray[np.uint8]) -> Tensor:
@@ -38,17 +40,29 @@ class Preprocess:
         Raises:
             AutosdError: an array of another type or number of channels.
         """
-        pixels = self._picture(image) if isinstance(image, Image.Image) else self._array(image)
-        return self._normalise(torch.from_numpy(pixels.copy())[None])[0]
+        if isinstance(image, Image.Image):
+            pixels = fitted(image, self.pixel_shape)
+        else:
+            pixels = self._array(image)
+        return self.batch(pixels[None])[0]
 
-    def _picture(self, image: Image.Image) -> npt.NDArray[np.uint8]:
+    @property
+    def pixel_shape(self) -> tuple[int, int, int]:
+        """`(H, W, C)`."""
         channels, height, width = self.image_shape
-        upright = as_rgb(ImageOps.exif_transpose(image))
-        if channels == 1:
-            upright = upright.convert("L")
-        if upright.size != (width, height):
-            upright = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
-        return np.asarray(upright).reshape(height, width, channels)
+        return height, width, channels
+
+    def decode(self, path: Path) -> npt.NDArray[np.uint8]:
+        """An image file as uint8 `[H, W, C]`, exactly as the files of a training set are read.
+
+        Raises:
+            AutosdError: names the file.
+        """
+        return decode_as(path, self.pixel_shape)
+
+    def batch(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+        """Normalised float32 `[B, C, H, W]` of uint8 `[B, H, W, C]` of the student's shape."""
+        return self._normalise(torch.from_numpy(pixels.copy()))
 
     def _array(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         channels, height, width = self.image_shape

@@ -1,4 +1,4 @@
-"""Image files of any kind to uint8 RGB squares."""
+"""Image files of any kind to uint8 arrays of one shape."""
 
 from collections import Counter
 from pathlib import Path
@@ -14,22 +14,36 @@ MAX_DEFAULT_SIDE = 224
 
 
 def decode(path: Path, size: int) -> Images:
-    """An image file as uint8 `[size, size, 3]`.
+    """An image file as uint8 `[size, size, 3]`; see `decode_as`."""
+    return decode_as(path, (size, size, 3))
 
-    Turned upright (EXIF), transparency laid on white, grey, palette and CMYK made RGB, cut in the
-    middle to a square, resized bicubically with antialiasing. Of an animation the first frame.
+
+def decode_as(path: Path, shape: tuple[int, int, int]) -> Images:
+    """An image file as uint8 of `shape` `(H, W, C)`, 1 or 3 channels; see `fitted`.
 
     Raises:
         AutosdError: names the file.
     """
     try:
         with Image.open(path) as picture:
-            picture.draft(None, (2 * size, 2 * size))
-            upright = ImageOps.exif_transpose(picture)
-            square = ImageOps.fit(as_rgb(upright), (size, size), Image.Resampling.BICUBIC)
-            return np.asarray(square)
+            picture.draft(None, (2 * shape[1], 2 * shape[0]))
+            return fitted(picture, shape)
     except Exception as error:  # decoders of damaged files raise almost anything
         raise AutosdError(unreadable(path, error)) from None
+
+
+def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> Images:
+    """A picture of any kind as uint8 of `shape` `(H, W, C)`, 1 or 3 channels.
+
+    Turned upright (EXIF), transparency laid on white, grey, palette and CMYK made RGB, cut in the
+    middle to the shape, resized bicubically with antialiasing. Of an animation the first frame.
+    """
+    height, width, channels = shape
+    upright = as_rgb(ImageOps.exif_transpose(picture))
+    if channels == 1:
+        upright = upright.convert("L")
+    cut = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
+    return np.asarray(cut).reshape(shape)
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
