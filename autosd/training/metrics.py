@@ -10,8 +10,8 @@ ECE_BINS = 15
 def measure(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Every metric of logits `(N, K)` and labels `(N,)`, computed in float64.
 
-    `top1`, `top5` (the best min(5, K) classes), `nll` (nats), `ece`, `brier` (0 to 2),
-    `balanced_accuracy`.
+    `top1`, `top5` (the best min(5, K) classes), `nll` (nats), `ece` (15 bins of equal width),
+    `ece_equal_mass` (15 bins of as many images each), `brier` (0 to 2), `balanced_accuracy`.
     """
     logits = logits.double()
     log_probabilities = F.log_softmax(logits, dim=1)
@@ -21,6 +21,7 @@ def measure(logits: Tensor, labels: Tensor) -> dict[str, float]:
         "top5": top_k(logits, labels, 5),
         "nll": F.nll_loss(log_probabilities, labels),
         "ece": expected_calibration_error(probabilities, labels),
+        "ece_equal_mass": equal_mass_calibration_error(probabilities, labels),
         "brier": brier(probabilities, labels),
         "balanced_accuracy": balanced_accuracy(logits, labels),
     }
@@ -46,6 +47,26 @@ def expected_calibration_error(
     place = torch.bucketize(confidence, edges[1:-1])
     gaps = (predicted == labels).to(confidence.dtype) - confidence
     return torch.zeros_like(edges[1:]).index_add_(0, place, gaps).abs().sum() / len(labels)
+
+
+def equal_mass_calibration_error(
+    probabilities: Tensor, labels: Tensor, bins: int = ECE_BINS
+) -> Tensor:
+    """Mean gap between confidence and accuracy over bins of (nearly) as many rows each.
+
+    Bins of equal width hold almost all rows of a good classifier in the last one. Rows with the
+    same confidence share their mean accuracy, so that their order does not matter.
+
+    Nguyen, O'Connor, "Posterior calibration and exploratory analysis for natural language
+    processing models", EMNLP 2015 (adaptive binning).
+    """
+    confidence, predicted = probabilities.max(dim=1)
+    values, group, counts = confidence.unique(return_inverse=True, return_counts=True)
+    hits = (predicted == labels).to(values.dtype)
+    right = torch.zeros_like(values).index_add_(0, group, hits) / counts
+    gaps = (right - values).repeat_interleave(counts)
+    sums = torch.stack([rows.sum() for rows in gaps.tensor_split(bins)])
+    return sums.abs().sum() / len(labels)
 
 
 def brier(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -7,7 +7,12 @@ import pytest
 import torch
 from sklearn import metrics as reference
 
-from autosd.training.metrics import brier, expected_calibration_error, measure
+from autosd.training.metrics import (
+    brier,
+    equal_mass_calibration_error,
+    expected_calibration_error,
+    measure,
+)
 
 PROBABILITIES = torch.tensor(
     [[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.3, 0.6], [0.4, 0.35, 0.25]], dtype=torch.float64
@@ -37,6 +42,28 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
     probabilities = torch.tensor([[0.8, 0.2], [0.75, 0.25]], dtype=torch.float64)
     gaps = expected_calibration_error(probabilities, torch.tensor([0, 1]), bins=5)
     assert float(gaps) == pytest.approx(abs(0.2 - 0.75) / 2, rel=1e-12)
+
+
+def test_bins_of_equal_mass_hold_as_many_rows_each() -> None:
+    confidences = torch.tensor([0.6, 0.7, 0.9, 0.8], dtype=torch.float64)
+    probabilities = torch.stack([confidences, 1 - confidences], dim=1)
+    labels = torch.tensor([1, 0, 0, 0])
+    # Sorted: .6 wrong and .7 right in the first bin, .8 and .9 right in the second.
+    first, second = abs(0 - 0.6 + 1 - 0.7), abs(1 - 0.8 + 1 - 0.9)
+    gaps = equal_mass_calibration_error(probabilities, labels, bins=2)
+    assert float(gaps) == pytest.approx((first + second) / 4, rel=1e-12)
+
+
+def test_bins_of_equal_mass_do_not_depend_on_the_order_of_ties() -> None:
+    probabilities = torch.tensor([[0.9, 0.1]] * 4, dtype=torch.float64)
+    for labels in ([0, 0, 1, 1], [1, 0, 1, 0]):
+        gaps = equal_mass_calibration_error(probabilities, torch.tensor(labels), bins=2)
+        assert float(gaps) == pytest.approx(0.4, rel=1e-12)
+
+
+def test_fewer_rows_than_bins_of_equal_mass_are_alone_in_theirs() -> None:
+    values = measure(PROBABILITIES.log(), LABELS)
+    assert values["ece_equal_mass"] == pytest.approx(values["ece"], rel=1e-12)
 
 
 def test_full_confidence_has_a_bin() -> None:
