@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from autosd import yamlfile
 from autosd.files import write_text
 from autosd.recipe import Recipe
-from autosd.search import ledger
+from autosd.search import ledger, records
 from autosd.search.curve import Curve
 from autosd.search.jobs import DONE, WAIT, Answer, Failure, Job, Result
 from autosd.search.meter import USE, Meter
@@ -62,7 +62,10 @@ class Search:
 
 @dataclass
 class _Live:
-    """A trial on a slot; `budget` are its recipe's epochs, `epochs` those that are planned."""
+    """A trial on a slot; `budget` are its recipe's epochs, `epochs` those that are planned.
+
+    `cost` is what its strategies declare of a step, with cross-entropy's as 1.
+    """
 
     trial: Trial
     curve: Curve
@@ -72,6 +75,7 @@ class _Live:
     epoch: int = 0
     value: float = math.nan
     seconds: float = 0.0
+    cost: float | None = None
     decision: Decision | None = None
     worker: dict[str, Any] | None = None
 
@@ -129,6 +133,7 @@ class StudyBridge:
         key = f"trials/{number:04d}"
         folder = self.search.folder / key
         write_text(folder / "recipe.yaml", yamlfile.dumps(recipe.mapping()))
+        ledger.set_facts(trial, _identity(trial, recipe))
         self._live[key] = _Live(
             trial,
             Curve(folder / "history.jsonl"),
@@ -164,6 +169,7 @@ class StudyBridge:
         live.curve.add(history)
         if history:
             live.epochs = history[-1].get("epochs", live.epochs)
+            live.cost = records.declared_cost(history[-1])
         values = [
             (live.step(record["epoch"]), _value(record, self.search.objective))
             for record in history
@@ -245,6 +251,7 @@ class StudyBridge:
         return {
             "epochs_run": live.epoch,
             "seconds": round(live.seconds, 3),
+            "cost": live.cost,
             "host": worker.get("host"),
             "device": worker.get("device"),
         }
@@ -331,6 +338,15 @@ class StudyBridge:
 
 def _value(record: dict[str, Any], objective: str) -> float:
     return round(float(record["evaluated"]["val"][objective]), DIGITS)
+
+
+def _identity(trial: Trial, recipe: Recipe) -> dict[str, Any]:
+    """What the dashboard shows of a trial from its start, one short fact each."""
+    return {
+        "family": trial.params["strategy"],
+        "strategies": ", ".join(strategy.name for strategy in recipe.strategies),
+        "seed": recipe.seed,
+    }
 
 
 def _not_finite(epoch: int, objective: str) -> Failure:

@@ -37,6 +37,7 @@ class TrialRecord:
         curve: `(1-based epoch, value)`, finite values only.
         epochs_run: epochs trained.
         seconds: time inside epochs.
+        cost: what its strategies declare of a step, with cross-entropy's as 1; None where unknown.
         origin: default, prior or search.
         protected: whether no pruner may stop it.
         why: one line: why it was pruned, diverged or failed.
@@ -61,6 +62,7 @@ class TrialRecord:
     why: str
     duplicate_of: int | None = None
     superseded: bool = False
+    cost: float | None = None
     started: datetime.datetime | None = None
     finished: datetime.datetime | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -89,10 +91,17 @@ def record(trial: FrozenTrial, space: Space) -> TrialRecord:
         why=str(attrs.get("why", "")),
         duplicate_of=attrs.get("duplicate_of"),
         superseded=bool(attrs.get("superseded", False)),
+        cost=attrs.get("cost"),
         started=trial.datetime_start,
         finished=trial.datetime_complete,
         attributes=attrs,
     )
+
+
+def declared_cost(epoch: Mapping[str, Any]) -> float | None:
+    """Cost of a step as a record of `history.jsonl` has it; None in those that lack it."""
+    step = epoch.get("work", {}).get("declared", {}).get("step")
+    return None if step is None else round(float(step), 4)
 
 
 def records(study: optuna.Study, space: Space, *, hidden: bool = False) -> list[TrialRecord]:

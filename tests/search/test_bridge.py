@@ -72,7 +72,8 @@ class Desk:
 
 def result(epoch: int, curve: Curve, epochs: list[int], seconds: float = 0.1) -> Result:
     """What a worker sends after `epoch`, with the records of `epochs`."""
-    history = [{"epoch": e, "evaluated": {"val": {"top1": curve(e)}}} for e in epochs]
+    work = {"declared": {"step": 1.25}}
+    history = [{"epoch": e, "evaluated": {"val": {"top1": curve(e)}}, "work": work} for e in epochs]
     return {
         "epoch": epoch,
         "history": history,
@@ -121,6 +122,16 @@ def open_desk(root: Path, space: Space, trials: int = 12, **search: Any) -> Iter
 
 def rising(epoch: int) -> float:
     return 0.9 * (1 - 0.5**epoch)
+
+
+def test_attributes_tell_one_short_fact_each(desk: Desk) -> None:
+    desk.train(desk.ask(), rising)
+    desk.ask()
+    ended, running = desk.trial(0).user_attrs, desk.trial(1).user_attrs
+    identity = {"family": "masd", "strategies": "masd", "seed": 0}
+    assert running.items() >= identity.items()
+    assert (ended["family"], ended["cost"]) == ("cross_entropy", 1.25)
+    assert all(len(str(value)) <= 60 for value in ended.values())
 
 
 def test_complete_trial_has_every_epoch_and_the_last_as_value(desk: Desk) -> None:
