@@ -1,0 +1,250 @@
+"""What `autosd ensemble` found, as `ensemble/results.json` has it: read without torch and Ray."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from autosd.errors import AutosdError
+from autosd.results.statistics import Difference, Summary, Verdict
+from autosd.search.study import StudyFolder
+
+FOLDER = "ensemble"
+FILE = "results.json"
+FORMAT = "autosd ensemble results 1"
+Scores = Mapping[str, float]
+"""Metrics by name, as in `autosd.training.metrics.measure`."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of the ensemble.
+
+    Attributes:
+        name: of its folder below `students/`: label and seed.
+        label: of its recipe, such as `masd-0012` or `cross_entropy`.
+        seed: it was trained with.
+        family: of the space.
+        strategies: of its recipe.
+        trial: of the search that it comes from, or whose recipe it has; None where there is none.
+        origin: `finalist`, `trial` (its checkpoint was kept) or `trained again`.
+        weight: its share of the mean; those of all members sum to 1.
+    """
+
+    name: str
+    label: str
+    seed: int
+    family: str
+    strategies: tuple[str, ...]
+    trial: int | None
+    origin: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to make an ensemble, and what it is worth.
+
+    Attributes:
+        kind: `single` (the best student alone), `soup` (the best mean of weights of last epochs),
+            `uniform` (the best `size` students, equal weights) or `greedy`.
+        size: most members.
+        members: members when fitted to all of `select`; 0 where there is nothing to make it of.
+        held_out: top1 and nll on `select`, each image predicted by what was fitted to the folds
+            without it; None where there is none.
+        fitted: the same of what was fitted to all of `select`, on the same images: flattered.
+        chosen: whether it is the ensemble.
+        note: why there is none, or empty.
+    """
+
+    kind: str
+    size: int
+    members: int
+    held_out: Scores | None
+    fitted: Scores | None
+    chosen: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The ensemble minus the best member, image by image.
+
+    Attributes:
+        part: `test`, or `select` for held-out folds.
+        metric: top1 or nll.
+        difference: mean over images with its 95 % interval; it covers other images of this kind,
+            not other training seeds. `n` counts images.
+        verdict: better, worse or no difference shown.
+    """
+
+    part: str
+    metric: str
+    difference: Difference
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class DistilledRow:
+    """One recipe of the distillation table; all are trained on train, val and select.
+
+    Attributes:
+        recipe: label of its runs.
+        role: `distilled` (soft labels alone), `distilled with the winner's strategies`, `winner` or
+            `cross_entropy`.
+        top1, nll: on test over the seeds.
+        to_winner, to_cross_entropy: paired by seed; None for itself, or where no seed is shared.
+        verdict: against the winner; `reference` for the winner.
+        models: folders of its students by seed, relative to the study folder.
+    """
+
+    recipe: str
+    role: str
+    top1: Summary
+    nll: Summary
+    to_winner: Difference | None
+    to_cross_entropy: Difference | None
+    verdict: str
+    models: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """One student that learnt from the ensemble.
+
+    Attributes:
+        rows: the distilled first, then the winner and cross-entropy.
+        best: folder of the student to take, relative to the study folder.
+        temperature, weight: of the soft labels.
+        images: of the test part.
+        epochs: planned.
+        left_out: why the winner's strategies could not be combined with soft labels; or empty.
+        remarks: sentences on what the table shows.
+    """
+
+    rows: tuple[DistilledRow, ...]
+    best: str
+    temperature: float
+    weight: float
+    images: int
+    epochs: int
+    left_out: str
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ensembled:
+    """An ensemble and what it is worth.
+
+    Attributes:
+        metric: that chose: nll or top1.
+        size: most members that were allowed.
+        folds: of `select`.
+        kind: the chosen one; `single` where no ensemble did better on held-out folds.
+        members: heaviest first.
+        best_member: name of the best single student on `select`; need not be a member.
+        forwards: networks that see each image.
+        relative_cost: arithmetic of a prediction, the best member's as 1.
+        scores: `ensemble` and `best_member` -> part -> metric -> value.
+        kinds: what was compared, in order of their size.
+        gains: test first.
+        candidates: students that took part; `finalists` of them are confirmation runs.
+        left_out: students whose weights were dropped.
+        images: number of images by part.
+        remarks: sentences on what is shown and how.
+        distilled: None before `--distill`.
+    """
+
+    metric: str
+    size: int
+    folds: int
+    kind: str
+    members: tuple[Member, ...]
+    best_member: str
+    forwards: int
+    relative_cost: float
+    scores: Mapping[str, Mapping[str, Scores]]
+    kinds: tuple[Kind, ...]
+    gains: tuple[Gain, ...]
+    candidates: int
+    finalists: int
+    left_out: int
+    images: Mapping[str, int]
+    remarks: tuple[str, ...]
+    distilled: Distilled | None = None
+
+    def gain(self, metric: str, part: str = "test") -> Gain:
+        """The gain in a metric on a part."""
+        return next(one for one in self.gains if (one.metric, one.part) == (metric, part))
+
+
+def read_ensembled(folder: StudyFolder) -> Ensembled | None:
+    """What `ensemble/results.json` of a study says, None where there is none.
+
+    Raises:
+        AutosdError: the file is not what autosd writes.
+    """
+    values = read_results(folder.path / FOLDER)
+    return None if values is None else ensembled(values)
+
+
+def read_results(folder: Path) -> dict[str, Any] | None:
+    """The content of `results.json` as it is, None where there is none.
+
+    Raises:
+        AutosdError: the file is not what autosd writes.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["format"] != FORMAT:
+            raise ValueError(f"format {values['format']!r}, needed is {FORMAT!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AutosdError(
+            f"{path}: cannot be read ({error}); `autosd ensemble` makes it anew without it"
+        ) from None
+    return cast("dict[str, Any]", values)
+
+
+def ensembled(values: Mapping[str, Any]) -> Ensembled:
+    """Plain values as `Ensembled`; keys that are not its own are left out."""
+    own = {key: values[key] for key in Ensembled.__dataclass_fields__ if key in values}
+    made = {
+        "members": tuple(map(_member, values["members"])),
+        "kinds": tuple(Kind(**one) for one in values["kinds"]),
+        "gains": tuple(map(_gain, values["gains"])),
+        "remarks": tuple(values["remarks"]),
+        "distilled": None if values.get("distilled") is None else _distilled(values["distilled"]),
+    }
+    return Ensembled(**{**own, **made})
+
+
+def _member(values: Mapping[str, Any]) -> Member:
+    return Member(**{**values, "strategies": tuple(values["strategies"])})
+
+
+def _gain(values: Mapping[str, Any]) -> Gain:
+    return Gain(**{**values, "difference": Difference(**values["difference"])})
+
+
+def _distilled(values: Mapping[str, Any]) -> Distilled:
+    lists = {"rows": tuple(map(_row, values["rows"])), "remarks": tuple(values["remarks"])}
+    return Distilled(**{**values, **lists})
+
+
+def _row(values: Mapping[str, Any]) -> DistilledRow:
+    made = {
+        "top1": Summary(**values["top1"]),
+        "nll": Summary(**values["nll"]),
+        "to_winner": _difference(values["to_winner"]),
+        "to_cross_entropy": _difference(values["to_cross_entropy"]),
+        "models": {int(seed): path for seed, path in values["models"].items()},
+    }
+    return DistilledRow(**{**values, **made})
+
+
+def _difference(values: Mapping[str, Any] | None) -> Difference | None:
+    return None if values is None else Difference(**values)
