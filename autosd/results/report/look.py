@@ -1,0 +1,137 @@
+"""How the figures look: one colour and one symbol per family over all of them, light and dark.
+
+Figures have no background of their own. `LIGHT` and `DARK` are layouts to be laid over one
+(`figure.update_layout(DARK)`, or `Plotly.relayout` in a page); colours of the data are read on
+both, and stay apart (CIE76 difference of 24 at least) for the three kinds of colour blindness as
+simulated by Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of
+color vision deficiency", IEEE TVCG 15(6), 2009.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from autosd.results.leaderboard import BASELINE
+from autosd.results.numbers import metric
+from autosd.results.report.story import Story
+
+COLOURS = ("#2b97fe", "#bf890d", "#dc0967", "#8838fd", "#7a6120", "#bb18ab")
+"""Of the best families; every other one is grey and told by its name."""
+BASELINE_COLOUR, OTHER = "#6e7781", "#8b949e"
+BETTER, WORSE = "#1f9d57", "#dc0967"
+SCALE = "Cividis"
+NAMES = {"top1": "top-1", "nll": "NLL", "balanced_accuracy": "balanced accuracy"}
+WIDEST = 110
+"""Characters of a line in a hover text."""
+
+
+def _look(text: str, grid: str, line: str) -> dict[str, Any]:
+    axis = {"gridcolor": grid, "linecolor": line, "zerolinecolor": line, "tickcolor": line}
+    colour = {"colorbar": {"tickfont": {"color": text}, "outlinewidth": 0}}
+    layout = {
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": text},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "xaxis": {**axis, "zeroline": False, "automargin": True},
+        "yaxis": {**axis, "zeroline": False, "automargin": True},
+        "coloraxis": colour,
+        "hoverlabel": {"align": "left", "namelength": -1},
+        "legend": {"bgcolor": "rgba(0,0,0,0)"},
+    }
+    return {"template": {"layout": layout}}
+
+
+LIGHT = _look("#24292f", "#e3e7eb", "#8c959f")
+DARK = _look("#d5dbe2", "#30363d", "#6e7681")
+LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
+
+
+def figure(title: str, note: str, height: int, **layout: Any) -> go.Figure:
+    """An empty figure in the light look.
+
+    Args:
+        title: what it shows, for a heading; plain text.
+        note: what has to be said of it; plain text.
+        height: pixels.
+        layout: further settings.
+    """
+    empty = go.Figure(layout=LIGHT)
+    empty.update_layout(
+        height=height,
+        autosize=True,
+        margin={"l": 8, "r": 12, "t": 12, "b": 8},
+        legend=LEGEND,
+        meta={"title": title, "note": note},
+        **layout,
+    )
+    return empty
+
+
+@lru_cache(maxsize=8)
+def _ranked(families: tuple[str, ...]) -> dict[str, str]:
+    named = [family for family in families if family != BASELINE]
+    colours = dict.fromkeys(families, OTHER) | dict(zip(named, COLOURS, strict=False))
+    return colours | {BASELINE: BASELINE_COLOUR}
+
+
+def colours(story: Story) -> Mapping[str, str]:
+    """The colour of each family: six for the best by the leaderboard, grey for the rest.
+
+    Families that were confirmed come first, so that a figure of few recipes has few greys.
+    """
+    confirmed = dict.fromkeys(one.family for one in story.finalists)
+    return _ranked(tuple(dict.fromkeys([*confirmed, *(row.family for row in story.rows)])))
+
+
+def symbol(story: Story, family: str) -> str:
+    """A diamond for cross-entropy, squares for the other controls, else a circle."""
+    if family == BASELINE:
+        return "diamond"
+    return "square" if family in story.controls else "circle"
+
+
+def value_title(story: Story, part: str = "val") -> str:
+    """The title of an axis of the objective."""
+    return f"{NAMES[story.objective]} on {part}"
+
+
+def tick_format(story: Story) -> str:
+    """How ticks of the objective are written."""
+    return "" if story.objective == "nll" else ".0%"
+
+
+def value_axis(story: Story, values: Sequence[float], part: str = "val") -> dict[str, Any]:
+    """An axis of the objective over these values; a percent has decimals only where it needs them.
+
+    Args:
+        story: of the study.
+        values: all that are shown.
+        part: of the data they were measured on.
+    """
+    spread = max(values) - min(values) if values else 1.0
+    form = "" if story.objective == "nll" else ".1%" if spread < 0.04 else ".0%"
+    return {"title": {"text": value_title(story, part)}, "tickformat": form, "nticks": 7}
+
+
+def shown(story: Story, value: float | None, part: str = "val") -> str:
+    """A value of the objective with the digits that so many images allow."""
+    return metric(value, story.objective, story.images.get(part))
+
+
+def lines(*texts: str) -> str:
+    """Hover text of several lines, escaped and broken where they are long."""
+    broken: list[str] = []
+    for text in texts:
+        words = text.split()
+        line = ""
+        for word in words:
+            if line and len(line) + len(word) >= WIDEST // 2:
+                broken.append(line)
+                line = word
+            else:
+                line = f"{line} {word}".strip()
+        broken.append(line)
+    return "<br>".join(escape(line) for line in broken if line)
