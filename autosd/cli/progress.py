@@ -1,7 +1,6 @@
 """Progress for people: a live view on a terminal, a plain line now and then without one."""
 
 import sys
-import time
 from types import TracebackType
 from typing import Self
 
@@ -11,10 +10,10 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from autosd.results.lines import Lines
 from autosd.results.numbers import duration, metric
 from autosd.search.progress import Progress
 
-LINE_EVERY = 15.0
 MOST_ROWS = 8
 
 
@@ -24,8 +23,7 @@ class View:
     def __init__(self, console: Console, objective: str = "top1") -> None:
         self.console, self.objective = console, objective
         self._live = Live(console=console, transient=True, refresh_per_second=4)
-        self._last_line = -LINE_EVERY
-        self._stages: set[str] = set()
+        self._lines = Lines(self.say, objective)
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -45,15 +43,11 @@ class View:
         """Show where the run stands."""
         if self.console.is_terminal:
             self._live.update(picture(progress, self.objective))
-            return
-        now = time.monotonic()
-        if progress.stage not in self._stages or now - self._last_line >= LINE_EVERY:
-            self._stages.add(progress.stage)
-            self._last_line = now
-            self.console.print(line(progress, self.objective), soft_wrap=True, markup=False)
+        else:
+            self._lines.progress(progress)
 
     def say(self, line: str) -> None:
-        """Print an announcement above the live view."""
+        """Print a line above the live view."""
         self.console.print(line, soft_wrap=True, markup=False)
 
     def lost(self, line: str) -> None:
@@ -61,17 +55,6 @@ class View:
         if self.console.is_terminal:
             self._live.stop()
         print(f"error: {line}", file=sys.stderr, flush=True)
-
-
-def line(progress: Progress, objective: str) -> str:
-    """One line: `search 12/48: 8 complete, 4 pruned, 0 failed; best 91.2 % (masd); 40 s left`."""
-    counts = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
-    text = f"{progress.stage} {progress.finished}/{progress.planned}: {counts}"
-    if progress.best is not None:
-        text += f"; best {metric(progress.best.value, objective)} ({progress.best.family})"
-    if progress.seconds_left:
-        text += f"; about {duration(progress.seconds_left)} left"
-    return text
 
 
 def picture(progress: Progress, objective: str) -> RenderableType:

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from autosd.cli import options
 from autosd.cli.console import emit, people, side
-from autosd.results.numbers import metric, percent, score
+from autosd.results.numbers import metric, percent
+from autosd.results.wording import best_line
 
 if TYPE_CHECKING:
     from autosd.results.outcome import Winner
@@ -50,20 +51,13 @@ def _show_state(state: "State", console: Console) -> None:
         table.add_row("space", "exhausted: the last proposals all repeated earlier trials")
     table.add_row("now", f"{now.running} running, {now.waiting} waiting; {escape(state.driver)}")
     if state.winner is not None:
-        table.add_row("best", escape(_best_line(state.winner)))
+        table.add_row("best", escape(best_line(state.winner)))
     if state.utilisation is not None:
         table.add_row("slots", f"{percent(state.utilisation)} of their time spent training")
     console.print(table)
     for failure in state.failures:
         reason = f"trial {failure['trial']} {failure['state']}: {failure['reason']}"
         console.print(reason, markup=False, soft_wrap=True)
-
-
-def _best_line(won: "Winner") -> str:
-    if won.confirmed:
-        return f"{won.label}: {score(won.score)} on select, confirmed"
-    value = metric(won.score.value, won.score.objective, won.score.images)
-    return f"{won.label}: {value} on val, one run of the search, not confirmed"
 
 
 def best(
@@ -92,7 +86,7 @@ def best(
         emit(best_mapping(won, state.model_dir))
         return
     console = people()
-    console.print(_best_line(won), markup=False, soft_wrap=True)
+    console.print(best_line(won), markup=False, soft_wrap=True)
     if won.search_value is not None and won.confirmed:
         value = metric(won.search_value, won.score.objective)
         console.print(

@@ -1,7 +1,13 @@
 """What a comparison shows, in one honest sentence."""
 
+from typing import TYPE_CHECKING
+
 from autosd.results.leaderboard import BASELINE
+from autosd.results.numbers import metric, score
 from autosd.results.statistics import Difference, verdict
+
+if TYPE_CHECKING:
+    from autosd.results.outcome import Winner
 
 
 def amount(value: float, objective: str) -> str:
@@ -44,3 +50,11 @@ def sentence(label: str, difference: Difference | None, objective: str) -> str:
         f"No difference to cross-entropy shown: {label} {facts}; "
         f"with this spread a difference below {least} cannot be told from chance."
     )
+
+
+def best_line(won: "Winner") -> str:
+    """The winner with its score, and what stands behind it."""
+    if won.confirmed:
+        return f"{won.label}: {score(won.score)} on select, confirmed"
+    value = metric(won.score.value, won.score.objective, won.score.images)
+    return f"{won.label}: {value} on val, one run of the search, not confirmed"

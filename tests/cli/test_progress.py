@@ -3,7 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from autosd.cli.progress import View, line, picture
+from autosd.cli.progress import View, picture
+from autosd.results.lines import line
 from autosd.search.progress import Best, Progress, Running
 
 NOW = Progress(
