@@ -11,7 +11,6 @@ from rich.table import Table
 from autosd.cli import options
 from autosd.cli.console import emit, people, side
 from autosd.results.numbers import metric, percent
-from autosd.results.wording import best_line
 
 if TYPE_CHECKING:
     from autosd.results.outcome import Winner
@@ -51,7 +50,7 @@ def _show_state(state: "State", console: Console) -> None:
         table.add_row("space", "exhausted: the last proposals all repeated earlier trials")
     table.add_row("now", f"{now.running} running, {now.waiting} waiting; {escape(state.driver)}")
     if state.winner is not None:
-        table.add_row("best", escape(best_line(state.winner)))
+        table.add_row("best", escape(state.winner.line))
     if state.utilisation is not None:
         table.add_row("slots", f"{percent(state.utilisation)} of their time spent training")
     console.print(table)
@@ -86,7 +85,7 @@ def best(
         emit(best_mapping(won, state.model_dir))
         return
     console = people()
-    console.print(best_line(won), markup=False, soft_wrap=True)
+    console.print(won.line, markup=False, soft_wrap=True)
     if won.search_value is not None and won.confirmed:
         value = metric(won.search_value, won.score.objective)
         console.print(

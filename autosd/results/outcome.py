@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autosd.recipe import Recipe
+from autosd.results import numbers
 from autosd.results.leaderboard import BASELINE, best_trial
 from autosd.search.finalists import Finalist, read_finalists
 from autosd.search.records import TrialRecord
@@ -67,6 +68,14 @@ class Winner:
     score: Score
     confirmed: bool
     source: Path | None = None
+
+    @property
+    def line(self) -> str:
+        """Its label and score, and what stands behind the score."""
+        if self.confirmed:
+            return f"{self.label}: {numbers.score(self.score)} on select, confirmed"
+        value = numbers.metric(self.score.value, self.score.objective, self.score.images)
+        return f"{self.label}: {value} on val, one run of the search, not confirmed"
 
 
 def winner(folder: StudyFolder, records: Sequence[TrialRecord] | None = None) -> Winner | None:

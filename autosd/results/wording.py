@@ -1,13 +1,7 @@
 """What a comparison shows, in one honest sentence."""
 
-from typing import TYPE_CHECKING
-
 from autosd.results.leaderboard import BASELINE
-from autosd.results.numbers import metric, score
 from autosd.results.statistics import Difference, verdict
-
-if TYPE_CHECKING:
-    from autosd.results.outcome import Winner
 
 
 def amount(value: float, objective: str) -> str:
@@ -29,32 +23,26 @@ def against(difference: Difference, objective: str) -> str:
     return f"{mean} ({interval(difference, objective)})" if difference.smallest else mean
 
 
-def sentence(label: str, difference: Difference | None, objective: str) -> str:
-    """What is known of a recipe against cross-entropy."""
+def sentence(
+    label: str, difference: Difference | None, objective: str, than: str = "cross-entropy"
+) -> str:
+    """What is known of a recipe against another one."""
     if label == BASELINE:
         return (
             "Plain cross-entropy won: no strategy that was tried did better on images that "
             "the search had not seen."
         )
     if difference is None:
-        return f"{label} could not be compared with cross-entropy."
+        return f"{label} could not be compared with {than}."
     shown = verdict(difference, higher_is_better=objective != "nll")
     mean = amount(difference.mean, objective)
     if difference.smallest is None:
-        return f"No difference to cross-entropy shown: {label} {mean}, but {difference.why}."
+        return f"No difference to {than} shown: {label} {mean}, but {difference.why}."
     facts = f"{mean}, 95 % interval {interval(difference, objective)}, {difference.n} paired seeds"
     if shown != "no difference shown":
-        return f"{label} is {shown} than cross-entropy: {facts}."
+        return f"{label} is {shown} than {than}: {facts}."
     least = amount(difference.smallest, objective).removeprefix("+")
     return (
-        f"No difference to cross-entropy shown: {label} {facts}; "
+        f"No difference to {than} shown: {label} {facts}; "
         f"with this spread a difference below {least} cannot be told from chance."
     )
-
-
-def best_line(won: "Winner") -> str:
-    """The winner with its score, and what stands behind it."""
-    if won.confirmed:
-        return f"{won.label}: {score(won.score)} on select, confirmed"
-    value = metric(won.score.value, won.score.objective, won.score.images)
-    return f"{won.label}: {value} on val, one run of the search, not confirmed"
