@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from autosd.results.train import train
     from autosd.search.study import StudyFolder as Study
     from autosd.strategies.strategy import Strategy
-    from autosd.training.export import load_student as load
+    from autosd.training.ensemble import load
     from autosd.training.trainer import Trainer
 
     __version__: str
@@ -39,7 +39,7 @@ _HOMES = {
     "StudyDefinition": "autosd.recipe:StudyDefinition",
     "Trainer": "autosd.training.trainer:Trainer",
     "TrialDiverged": "autosd.errors:TrialDiverged",
-    "load": "autosd.training.export:load_student",
+    "load": "autosd.training.ensemble:load",
     "load_data": "autosd.data.loading:load_data",
     "train": "autosd.results.train:train",
 }

@@ -93,7 +93,7 @@ def load_student(folder: str | Path, *, trust_code: bool = False) -> Student:
         AutosdError: not such a folder, an unknown format, weights that are not the described ones.
     """
     folder = Path(folder)
-    description = _read_description(folder)
+    description = read_description(folder)
     where = folder / DESCRIPTION
     if ":" in description.model and not trust_code:
         raise AutosdError(
@@ -114,7 +114,7 @@ def initialise_from(student: Student, folder: str | Path) -> None:
     Raises:
         AutosdError: not such a folder, or a network of other tensors.
     """
-    description = _read_description(Path(folder))
+    description = read_description(Path(folder))
     weights = _read_weights(Path(folder), description.sha256)
     load_weights(student, weights, Path(folder) / WEIGHTS)
 
@@ -145,7 +145,12 @@ def _plain_tensors(student: Student) -> dict[str, Tensor]:
     }
 
 
-def _read_description(folder: Path) -> Description:
+def read_description(folder: Path) -> Description:
+    """What `model.json` of a student's folder says.
+
+    Raises:
+        AutosdError: it is missing, too large, of another format, or contradicts itself.
+    """
     path = folder / DESCRIPTION
     text = _read_bytes(path, MAX_DESCRIPTION_BYTES)
     try:
