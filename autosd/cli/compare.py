@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from autosd.cli import options
+from autosd.cli import complete, options
 from autosd.cli.console import emit, near, people, side, table
 from autosd.errors import AutosdError, WorkFailed
 from autosd.results.numbers import duration, mean_and_sd
@@ -35,6 +35,7 @@ def compare(
         typer.Argument(
             metavar="[STUDY.yaml]",
             help="A study under --dir, a study file, or a name of `autosd list studies`.",
+            autocompletion=complete.definition,
         ),
     ] = None,
     strategies: Annotated[
@@ -42,6 +43,7 @@ def compare(
         typer.Option(
             metavar="A,B,...",
             help="Strategies, families of a space, or recipe files; default: every strategy.",
+            autocompletion=complete.strategies,
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Paired seeds of each recipe.")] = 3,
@@ -57,9 +59,7 @@ def compare(
         bool, typer.Option("--test", help="Score on the test part too, once, and compare there.")
     ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the study and its folder.")] = None,
-    data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="A known name, npz:PATH or folder:PATH.")
-    ] = None,
+    data: options.Data = None,
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A known name, or a timm backbone.")
     ] = None,

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,18 @@ def table(*columns: str, numbers: Sequence[str] = ()) -> Table:
 def side() -> Console:
     """The console for progress and notes: always standard error."""
     return Console(stderr=True, highlight=False)
+
+
+def begun(console: Console) -> Callable[[str, int, int], None]:
+    """Progress of reading data: a line when something begins that takes long."""
+    told: set[str] = set()
+
+    def tell(what: str, done: int, count: int) -> None:
+        if what not in told:
+            told.add(what)
+            console.print(f"{what} ({count:,})", markup=False, soft_wrap=True)
+
+    return tell
 
 
 def emit(value: dict[str, Any]) -> None:

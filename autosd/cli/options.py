@@ -5,8 +5,15 @@ from typing import Annotated
 
 import typer
 
+from autosd.cli import complete
+
 Study = Annotated[
-    str, typer.Argument(metavar="STUDY", help="Name of a study under --dir, or its folder.")
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="Name of a study under --dir, or its folder.",
+        autocompletion=complete.study,
+    ),
 ]
 Directory = Annotated[
     Path,
@@ -22,25 +29,43 @@ RUNS = Path("runs")
 StudyFile = Annotated[
     str | None,
     typer.Argument(
-        metavar="[STUDY.yaml]", help="A study file, or a name of `autosd list studies`."
+        metavar="[STUDY.yaml]",
+        help="A study file, or a name of `autosd list studies`.",
+        autocompletion=complete.definition,
     ),
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the study and its folder.")]
 Data = Annotated[
-    str | None, typer.Option(metavar="DATA", help="A known name, npz:PATH or folder:PATH.")
+    str | None,
+    typer.Option(
+        metavar="DATA",
+        help="A known name, npz:PATH or folder:PATH.",
+        autocompletion=complete.data,
+    ),
 ]
 Model = Annotated[str | None, typer.Option(metavar="MODEL", help="A known name, or of timm.")]
-Space = Annotated[str | None, typer.Option(metavar="SPACE", help="A space by name, or its file.")]
+Space = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPACE", help="A space by name, or its file.", autocompletion=complete.space
+    ),
+]
 Trials = Annotated[int | None, typer.Option(help="Trials in all, not more of them.")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs of a trial.")]
 TimeBudget = Annotated[
     str | None, typer.Option(metavar="TIME", help="No new trial after it: 90s, 30m, 2h.")
 ]
 Sampler = Annotated[
-    str | None, typer.Option(help="Who proposes trials; see `autosd list samplers`.")
+    str | None,
+    typer.Option(
+        help="Who proposes trials; see `autosd list samplers`.", autocompletion=complete.sampler
+    ),
 ]
 Pruner = Annotated[
-    str | None, typer.Option(help="Who stops trials early; see `autosd list pruners`.")
+    str | None,
+    typer.Option(
+        help="Who stops trials early; see `autosd list pruners`.", autocompletion=complete.pruner
+    ),
 ]
 Slots = Annotated[int | None, typer.Option(help="Trials at the same time.")]
 Cpus = Annotated[int | None, typer.Option(help="Cores of each trial.")]

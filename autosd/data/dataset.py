@@ -116,20 +116,35 @@ def _joined(parts: list[Dataset]) -> Dataset:
 
 
 def mean_and_std(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel on a scale of 0 to 1, from exact integer sums.
-
-    The deviation is at least one grey level, so that constant images can be normalised.
-    """
-    channels = dataset.images.shape[3]
-    total, squares, count = np.zeros(channels), np.zeros(channels), 0
+    """Mean and standard deviation per channel on a scale of 0 to 1; see `Moments`."""
+    moments = Moments(dataset.images.shape[3])
     for chunk in chunks(dataset):
-        pixels = chunk.reshape(-1, channels)
-        total += pixels.sum(0, dtype=np.uint64)
-        squares += np.square(pixels, dtype=np.uint16).sum(0, dtype=np.uint64)
-        count += len(pixels)
-    mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 1.0))
-    return tuple((mean / 255).tolist()), tuple((deviation / 255).tolist())
+        moments.add(chunk)
+    return moments.mean_and_std()
+
+
+class Moments:
+    """Mean and standard deviation per channel, from exact integer sums over images."""
+
+    def __init__(self, channels: int) -> None:
+        self._total, self._squares = np.zeros(channels), np.zeros(channels)
+        self._count = 0
+
+    def add(self, images: Images) -> None:
+        """Take in uint8 `[N, H, W, C]`."""
+        pixels = images.reshape(-1, images.shape[3])
+        self._total += pixels.sum(0, dtype=np.uint64)
+        self._squares += np.square(pixels, dtype=np.uint16).sum(0, dtype=np.uint64)
+        self._count += len(pixels)
+
+    def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """On a scale of 0 to 1; the deviation is at least one grey level.
+
+        So constant images can be normalised.
+        """
+        mean = self._total / self._count
+        deviation = np.sqrt(np.maximum(self._squares / self._count - mean**2, 1.0))
+        return tuple((mean / 255).tolist()), tuple((deviation / 255).tolist())
 
 
 def chunks(dataset: Dataset) -> Iterator[Images]:

@@ -37,7 +37,7 @@ def load_data(
         AutosdError: the name, a file, a label or the split is at fault.
     """
     tell = progress or (lambda what, done, count: None)
-    source = _kind(spec.name).open(spec, cache or default_cache(), tell)
+    source = open_source(spec, cache, tell)
     split = make_split(
         source.labels, source.official, spec.split, source.defaults, source.class_names
     )
@@ -45,6 +45,15 @@ def load_data(
     development = Pool(source.read(rows, tell), source.labels[rows], rows)
     test = _test_pool(source, split, tell) if with_test else None
     return _described(source, split, development, test)
+
+
+def open_source(
+    spec: DataSpec,
+    cache: Path | None = None,
+    progress: Callable[[str, int, int], None] = lambda what, done, count: None,
+) -> Source:
+    """A data set before it is split, of which no image was read; arguments as `load_data`."""
+    return _kind(spec.name).open(spec, cache or default_cache(), progress)
 
 
 def _test_pool(source: Source, split: Split, tell: Callable[[str, int, int], None]) -> Pool:

@@ -49,7 +49,12 @@ class FileSource(Source):
         development = len(labels) - self.official.get("test", 0)
         self.labels, self._test_labels = labels[:development], labels[development:]
         rows = range(len(self._paths))
-        self.identity = fingerprint([[self._named(row), self._stats[row].st_size] for row in rows])
+        self.identity = fingerprint([[self.named(row), self._stats[row].st_size] for row in rows])
+
+    @property
+    def paths(self) -> list[Path]:
+        """The file of every row."""
+        return list(self._paths)
 
     def test_labels(self) -> Integers:
         return self._test_labels
@@ -75,13 +80,13 @@ class FileSource(Source):
         """Says everything that decides the content."""
         stats = [self._stats[row] for row in rows]
         files = [
-            [self._named(row), stat.st_size, stat.st_mtime_ns]
+            [self.named(row), stat.st_size, stat.st_mtime_ns]
             for row, stat in zip(rows.tolist(), stats, strict=True)
         ]
         key = fingerprint([os.fsencode(self._root.resolve()).hex(), files])
         return f"{key}-{self._size or 'auto'}.npy"
 
-    def _named(self, row: int) -> str:
+    def named(self, row: int) -> str:
         """The path below the root, with bytes that are no UTF-8 escaped."""
         return printable(str(self._paths[row].relative_to(self._root)))
 

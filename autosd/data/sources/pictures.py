@@ -1,6 +1,7 @@
 """Image files of any kind to uint8 arrays of one shape."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -65,16 +66,22 @@ def common_side(paths: list[Path]) -> int:
     Raises:
         AutosdError: names the files that are no images.
     """
-    sides: Counter[int] = Counter()
+    sides: list[int] = []
     faults: list[str] = []
     for _, results in in_threads(paths, _side):
-        sides.update(side for side in results if isinstance(side, int))
+        sides += [side for side in results if isinstance(side, int)]
         faults += [fault for fault in results if isinstance(fault, str)]
     if faults:
         more = [f"... and {len(faults) - 5} more files"] if len(faults) > 5 else []
         raise AutosdError("\n".join(faults[:5] + more))
-    most = max(sides.values())
-    return min(MAX_DEFAULT_SIDE, max(side for side, count in sides.items() if count == most))
+    return default_side(sides)
+
+
+def default_side(sides: Iterable[int]) -> int:
+    """The most frequent of some shorter sides, the larger of two; at most 224."""
+    counts = Counter(sides)
+    most = max(counts.values())
+    return min(MAX_DEFAULT_SIDE, max(side for side, count in counts.items() if count == most))
 
 
 def _side(path: Path) -> int | str:
