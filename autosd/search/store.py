@@ -1,7 +1,8 @@
 """The storage of a study, and the lock that gives it one writer.
 
 Only the process that holds the lock writes (rule R1). SQLite runs in WAL mode; a server is named
-by its URL. A password appears in no message, attribute or file.
+by its URL. A password appears in no message, attribute or file: it stands in the URL of a command,
+or in the environment variable `AUTOSD_STORAGE_PASSWORD`, which every later command needs too.
 """
 
 import contextlib
@@ -35,6 +36,7 @@ DRIVERS = {
 }
 DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 SECRETS = ("password", "passwd", "sslpassword")
+PASSWORD_VARIABLE = "AUTOSD_STORAGE_PASSWORD"
 
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news are for its own users
@@ -238,6 +240,8 @@ def _server(url: str) -> URL:
     except (ArgumentError, ValueError):
         raise AutosdError(f"storage: {shown(url)} is not a URL that can be read") from None
     name, _, driver = parsed.drivername.partition("+")
+    if parsed.password is None and os.environ.get(PASSWORD_VARIABLE):
+        parsed = parsed.set(password=os.environ[PASSWORD_VARIABLE])
     return parsed if driver else parsed.set(drivername=DRIVERS[name][0])
 
 
@@ -253,6 +257,8 @@ def _open_server(url: str) -> optuna.storages.RDBStorage:
         reason = _reason(error)
         for secret in (parsed.password, *(parsed.query.get(name) for name in SECRETS)):
             reason = reason.replace(str(secret), "***") if secret else reason
+        if parsed.password is None:
+            reason += f"; a password is taken from {PASSWORD_VARIABLE}"
         raise AutosdError(f"storage {shown(url)}: {reason}") from None
 
 
@@ -334,9 +340,7 @@ class StudyLock:
             except BlockingIOError:
                 if time.monotonic() >= until:
                     owner = read_owner(self.path) or "another process"
-                    raise StudyLocked(
-                        f"{self.path.parent.name}: is being run by {owner}; wait for it, or stop it"
-                    ) from None
+                    raise StudyLocked(run_by(self.path.parent.name, owner)) from None
                 time.sleep(0.05)
             except OSError as error:
                 raise AutosdError(f"{self.path}: cannot be locked ({error.strerror})") from None
@@ -351,6 +355,11 @@ class StudyLock:
             _rewrite(self._file, "")
             self._file.close()
             self._file = None
+
+
+def run_by(name: str, owner: object) -> str:
+    """What the second driver of a study is told."""
+    return f"{name}: is being run by {owner}; wait for it, or end it with autosd stop {name}"
 
 
 def _rewrite(file: IO[str], text: str) -> None:

@@ -44,10 +44,10 @@ SPACE = Space.parse(
 )
 
 
-def definition(trials: int) -> StudyDefinition:
+def definition(trials: int, name: str = "s") -> StudyDefinition:
     """The study that all of these tests run."""
     recipe = {"data": "digits", "epochs": EPOCHS}
-    return StudyDefinition.parse({"name": "s", "recipe": recipe, "space": "x", "trials": trials})
+    return StudyDefinition.parse({"name": name, "recipe": recipe, "space": "x", "trials": trials})
 
 
 def value(recipe: dict[str, Any], epoch: int) -> float:
@@ -114,11 +114,19 @@ class FullDisk(StudyBridge):
         return super().report(job, result)
 
 
-def run(root: Path, trials: int, engine: str, slots: int, full: bool = False) -> None:
+def run(
+    root: Path,
+    study_definition: StudyDefinition,
+    engine: str,
+    slots: int,
+    full: bool = False,
+    storage: str | None = None,
+) -> None:
     """Begin the study, or go on with it."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with raised(), StudyLock(lock_path(root, "s")) as lock:
-        folder = StudyFolder.prepare(root, definition(trials), SPACE)
+    trials = study_definition.trials
+    with raised(), StudyLock(lock_path(root, study_definition.name)) as lock:
+        folder = StudyFolder.prepare(root, study_definition, SPACE, storage=storage)
         study = opened(folder)
         try:
             ledger.sweep(study)
@@ -172,9 +180,12 @@ def main() -> int:
     parser.add_argument("--engine", default="inline")
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--full", action="store_true", help="let the disk run full")
+    parser.add_argument("--name", default="s")
+    parser.add_argument("--storage", help="URL of a database server")
     options = parser.parse_args()
+    wanted = definition(options.trials, options.name)
     try:
-        run(options.root, options.trials, options.engine, options.slots, options.full)
+        run(options.root, wanted, options.engine, options.slots, options.full, options.storage)
     except KeyboardInterrupt as error:
         return 130 if error.args[0] == 2 else 143
     except EngineLost as error:
