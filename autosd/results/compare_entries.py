@@ -77,7 +77,8 @@ def given_field(recipes: Mapping[str, Recipe], student: Student) -> Field:
 
 
 def _whole_field(base: Recipe, space: Space, student: Student) -> Field:
-    plain = [_plain(base, name) for name in (BASELINE, *discover())]
+    drawn = [name for name, strategy in discover().items() if strategy.searched]
+    plain = [_plain(base, name) for name in (BASELINE, *drawn)]
     offered = [_family(space, name, base) for name in space.families if name not in discover()]
     found, left_out = [], []
     for entry in _distinct([*plain, *offered]):

@@ -137,7 +137,9 @@ def _knobs(name: str, knobs: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _ranges(name: str) -> dict[str, str]:
-    """What the strategy's own space file searches, in words."""
+    """What the strategy's own space file searches, in words; nothing where it is not searched."""
+    if not discover()[name].searched:
+        return {}
     entry = yamlfile.read(resources.find("search_spaces", name))["strategies"][name] or {}
     return {knob: _range(given) for knob, given in entry.items()}
 

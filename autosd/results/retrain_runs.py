@@ -88,6 +88,7 @@ def _job(folder: StudyFolder, lock: StudyLock) -> Job:
         lock=str(folder.lock_path.resolve()),
         cpus=each.cpus,
         gpus=each.gpus,
+        root=str(folder.path),
     )
 
 

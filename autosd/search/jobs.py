@@ -23,6 +23,7 @@ class Job:
         token: what the file `lock` must still say before anything is written.
         lock: absolute path of the study's lock file; empty where nothing is fenced.
         cache: folder of decoded images, None for the default.
+        root: absolute path from which relative paths in knobs are taken; empty: the working folder.
         cpus: threads of the run.
         gpus: share of a GPU; 0 trains on the processor.
     """
@@ -40,6 +41,7 @@ class Job:
     token: str = ""
     lock: str = ""
     cache: str | None = None
+    root: str = ""
     cpus: int = 1
     gpus: float = 0.0
 

@@ -105,6 +105,7 @@ class _Run:
             device=self.device,
             threads=job.cpus,
             checkpoint=self.checkpoint,
+            root=Path(job.root),
         )
 
     def step(self) -> Result:

@@ -49,6 +49,8 @@ def knob_rows(knobs: type[Knobs]) -> list[dict[str, Any]]:
 
 def _valid(schema: dict[str, Any]) -> str:
     """Bounds or choices as one would write them: `(0, 1]`, `snapshot | ema`, `true | false`."""
+    if "anyOf" in schema:
+        return "a path, or none"
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     if schema["type"] == "boolean":

@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, cast
 
@@ -71,6 +72,7 @@ class RunSpec:
         batch_size: fresh rows of a step.
         epochs: planned epochs.
         device: where its buffers live.
+        root: folder from which relative paths in knobs are taken.
     """
 
     classes: int
@@ -80,6 +82,7 @@ class RunSpec:
     batch_size: int
     epochs: int
     device: torch.device
+    root: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class Strategy(nn.Module):
         refuses: effects of others it cannot live with, each with the reason.
         discourages: effects of others beside which it is of little use, each with the reason.
         memories: rows of class probabilities that it keeps of every training image.
+        searched: whether searches and comparisons draw it; false where it needs a file.
     """
 
     reference: ClassVar[str]
@@ -141,6 +145,7 @@ class Strategy(nn.Module):
     refuses: ClassVar[Mapping[Effect, str]] = {}
     discourages: ClassVar[Mapping[Effect, str]] = {}
     memories: ClassVar[int] = 0
+    searched: ClassVar[bool] = True
 
     class Knobs(Knobs):
         """No knobs."""

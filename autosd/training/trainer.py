@@ -49,6 +49,7 @@ class Trainer:
         device: where everything lives, such as `cpu` or `cuda`.
         threads: processor threads of this run.
         checkpoint: file of the training state; a run that is there goes on where it ended.
+        root: folder from which relative paths in knobs are taken.
 
     Attributes:
         student: the network that is trained.
@@ -72,10 +73,11 @@ class Trainer:
         device: str | torch.device = "cpu",
         threads: int = 1,
         checkpoint: Path | None = None,
+        root: Path = Path(),
     ) -> None:
         torch.set_num_threads(threads)
         keep_freed_memory()
-        self.recipe, self.data, self.checkpoint = recipe, data, checkpoint
+        self.recipe, self.data, self.checkpoint, self.root = recipe, data, checkpoint, root
         self.evaluate_on, self.device, self.threads = evaluate_on, torch.device(device), threads
         self._generators = [self.device] if self.device.type == "cuda" else []
         self.precision = resolve(recipe.precision, self.device)
@@ -186,6 +188,7 @@ class Trainer:
             batch_size=recipe.batch_size,
             epochs=recipe.epochs,
             device=self.device,
+            root=self.root,
         )
         modules = build_strategies(recipe, self.student, run, recipe.seed)
         self.cost = combined(_hooks(modules))
