@@ -3,15 +3,18 @@
 The public names are imported when they are first used, so that `import autosd` costs nothing.
 """
 
+import sys
 from importlib import import_module, metadata
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autosd.data.loading import load_data
     from autosd.errors import AutosdError, TrialDiverged
     from autosd.recipe import Recipe, StudyDefinition
+    from autosd.results.api import Study
+    from autosd.results.calls import search
     from autosd.results.train import train
-    from autosd.search.study import StudyFolder as Study
     from autosd.strategies.strategy import Strategy
     from autosd.training.ensemble import load
     from autosd.training.trainer import Trainer
@@ -28,6 +31,7 @@ __all__ = [
     "TrialDiverged",
     "load",
     "load_data",
+    "search",
     "train",
 ]
 
@@ -35,7 +39,7 @@ _HOMES = {
     "AutosdError": "autosd.errors:AutosdError",
     "Recipe": "autosd.recipe:Recipe",
     "Strategy": "autosd.strategies.strategy:Strategy",
-    "Study": "autosd.search.study:StudyFolder",
+    "Study": "autosd.results.api:Study",
     "StudyDefinition": "autosd.recipe:StudyDefinition",
     "Trainer": "autosd.training.trainer:Trainer",
     "TrialDiverged": "autosd.errors:TrialDiverged",
@@ -43,6 +47,20 @@ _HOMES = {
     "load_data": "autosd.data.loading:load_data",
     "train": "autosd.results.train:train",
 }
+
+
+class _Search(ModuleType):
+    """The package `autosd.search`, which may be called: `autosd.search(...)` runs a study."""
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return import_module("autosd.results.calls").search(*args, **keywords)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return import_module, (self.__name__,)
+
+
+import_module("autosd.search")
+sys.modules["autosd.search"].__class__ = _Search
 
 
 def __getattr__(name: str) -> Any:
