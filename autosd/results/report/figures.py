@@ -8,10 +8,23 @@ from collections.abc import Callable
 
 from plotly.graph_objects import Figure
 
+from autosd.results.report.figures_compositions import composition_pairs, compositions
+from autosd.results.report.figures_curves import learning_curves
+from autosd.results.report.figures_families import leaderboard
+from autosd.results.report.figures_importance import knobs_within_families, what_mattered
+from autosd.results.report.figures_knobs import pairs, slices
 from autosd.results.report.figures_progress import best_by_compute, best_by_trials
 from autosd.results.report.story import Story
 
 FIGURES: dict[str, Callable[[Story], Figure | None]] = {
+    "leaderboard": leaderboard,
     "best_by_trials": best_by_trials,
     "best_by_compute": best_by_compute,
+    "learning_curves": learning_curves,
+    "what_mattered": what_mattered,
+    "knobs_within_families": knobs_within_families,
+    "slices": slices,
+    "pairs": pairs,
+    "compositions": compositions,
+    "composition_pairs": composition_pairs,
 }

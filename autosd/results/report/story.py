@@ -14,10 +14,12 @@ from typing import Any, TypeVar
 from autosd import resources, yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import StudyDefinition
+from autosd.results.ensembled import Ensembled, read_ensembled
 from autosd.results.leaderboard import BASELINE, Row, leaderboard
 from autosd.results.outcome import Comparison, Winner, against_baseline, winner
 from autosd.results.report.effort import Effort, read_effort
 from autosd.results.report.remains import remains
+from autosd.results.retrained import Retrained, read_retrained
 from autosd.search import ledger
 from autosd.search.finalists import CHOSEN, Finalist, read_finalists
 from autosd.search.ledger import Counts
@@ -32,7 +34,7 @@ FAULTS = (AutosdError, OSError, ValueError, KeyError, TypeError, AttributeError)
 NAMED_FOLDERS = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Story:
     """What a study is, did and found.
 
@@ -45,6 +47,8 @@ class Story:
         winner: None before the first complete trial.
         finalists: the confirmed ones, best first.
         compared: the finalists against cross-entropy, in the same order.
+        retrained: the table of `autosd retrain`, None before it.
+        ensembled: what `autosd ensemble` found, None before it.
         efforts: what a trial took and how its last epoch scored, by the lineage of the trial.
         images: number of images by part of the data, as far as they are known.
         readings: every reading of the test part: `who`, `when`.
@@ -61,6 +65,8 @@ class Story:
     winner: Winner | None
     finalists: tuple[Finalist, ...]
     compared: tuple[Comparison, ...]
+    retrained: Retrained | None
+    ensembled: Ensembled | None
     efforts: Mapping[int, Effort]
     images: Mapping[str, int]
     readings: tuple[Mapping[str, str], ...]
@@ -135,6 +141,12 @@ class _Reader:
             ),
             finalists=tuple(finalists),
             compared=tuple(against_baseline(finalists, minimise)),
+            retrained=self._try(
+                lambda: read_retrained(self.folder), None, "the retraining cannot be told"
+            ),
+            ensembled=self._try(
+                lambda: read_ensembled(self.folder), None, "the ensemble cannot be told"
+            ),
             efforts=self._efforts(trials),
             images=_counts(split),
             readings=tuple(split.get("test_readings", ())),
