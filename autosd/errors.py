@@ -21,6 +21,12 @@ class EngineLost(AutosdError):
     exit_code = 75
 
 
+class Stopped(AutosdError):
+    """Somebody asked for the end with `autosd stop`; the same command goes on."""
+
+    exit_code = 143
+
+
 class TrialDiverged(Exception):
     """A loss term became NaN or infinite.
 

@@ -3,13 +3,16 @@
 import shlex
 import signal
 import sys
+import traceback
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from autosd.errors import AutosdError
+from autosd.cli.log import debugging
+from autosd.errors import AutosdError, Stopped
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -35,11 +38,13 @@ def exit_code_of(interruption: KeyboardInterrupt) -> int:
 class Commands(TyperGroup):
     """The group of all commands; turns what went wrong into a message and an exit code."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
         """Run a command and exit with its code."""
         extra["standalone_mode"] = False
         try:
-            code = super().main(*args, **extra)
+            code = super().main(
+                _debug_first(sys.argv[1:] if args is None else args), *more, **extra
+            )
         except AutosdError as error:
             code = _say(str(error), error.exit_code)
         except typer.TyperException as error:
@@ -51,13 +56,38 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command; an interruption ends it with a line that says how to go on."""
         try:
-            return super().invoke(ctx)
+            return self._invoke(ctx)
         except KeyboardInterrupt as interruption:
-            from autosd.search.store import shown_word
-
-            again = shlex.join(["autosd", *map(shown_word, sys.argv[1:])])
-            print(f"interrupted; to go on: {again}", file=sys.stderr)
+            _say_how_to_go_on("interrupted")
             return exit_code_of(interruption)
+        except Stopped as stopped:
+            _say_how_to_go_on(str(stopped))
+            return stopped.exit_code
+
+    def _invoke(self, ctx: Any) -> Any:
+        """Run a command; with `--debug` every end but a good one shows where it came from."""
+        try:
+            return super().invoke(ctx)
+        except (AutosdError, KeyboardInterrupt):
+            if debugging():
+                traceback.print_exc()
+            raise
+
+
+def _debug_first(words: Sequence[str]) -> list[str]:
+    """The words of a command line with `--debug`, which may stand anywhere, in front."""
+    options = list(words[: words.index("--")] if "--" in words else words)
+    rest = list(words[len(options) :])
+    if "--debug" not in options:
+        return [*options, *rest]
+    return ["--debug", *(word for word in options if word != "--debug"), *rest]
+
+
+def _say_how_to_go_on(what: str) -> None:
+    from autosd.search.store import shown_word
+
+    again = shlex.join(["autosd", *map(shown_word, sys.argv[1:])])
+    print(f"{what}; to go on: {again}", file=sys.stderr)
 
 
 def _say(message: str, code: int) -> int:

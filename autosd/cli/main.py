@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from autosd.cli import compare, doctor, listing, search, studies, training
+from autosd.cli import compare, doctor, listing, search, stop, studies, training
 from autosd.cli.guard import Commands, catch_signals
+from autosd.cli.log import terminal
 
 app = typer.Typer(
     cls=Commands,
@@ -30,13 +31,18 @@ def _start(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which autosd.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and every step of the log.")
+    ] = False,
 ) -> None:
+    ctx.with_resource(terminal(debug))
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 
 
 app.command("search")(search.search)
 app.command("status")(studies.status)
+app.command("stop")(stop.stop)
 app.command("best")(studies.best)
 app.command("dashboard")(studies.dashboard)
 app.command("train")(training.train)

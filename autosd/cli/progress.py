@@ -1,5 +1,6 @@
 """Progress for people: a live view on a terminal, a plain line now and then without one."""
 
+import logging
 import sys
 from types import TracebackType
 from typing import Self
@@ -13,6 +14,8 @@ from rich.table import Table
 from autosd.results.lines import Lines
 from autosd.results.numbers import duration, metric
 from autosd.search.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 MOST_ROWS = 8
 
@@ -48,10 +51,12 @@ class View:
 
     def say(self, line: str) -> None:
         """Print a line above the live view."""
+        logger.info("%s", line)
         self.console.print(line, soft_wrap=True, markup=False)
 
     def lost(self, line: str) -> None:
         """Last words: written at once, since the process ends without coming back."""
+        logger.error("%s", line)
         if self.console.is_terminal:
             self._live.stop()
         print(f"error: {line}", file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from autosd.cli import options
 from autosd.cli.console import emit, people, side
+from autosd.cli.log import study_log
 
 if TYPE_CHECKING:
     from autosd.search.run import Ready
@@ -51,15 +52,21 @@ def search(
     [bold]autosd search fashion_mnist --set batch_size=64 --set masd.mask_ratio=0.2[/bold]
     """
     from autosd.cli.definition import OPTIONS, assignments, resolve
-    from autosd.results.found import prepare
     from autosd.search.definition import base_values, seconds
+    from autosd.search.requests import refuse_if_driven
+    from autosd.search.study import study_path
 
     values, where = base_values(study, data, directory)
     words = {key: option.removeprefix("--").replace("-", "_") for key, option in OPTIONS.items()}
     given = {key: ctx.params[word] for key, word in words.items()}
     given["time_budget"] = seconds(time_budget, "--time-budget")
     definition, fixed = resolve(values, where, given, assignments(settings or ()))
+    folder = study_path(directory, definition.name)
+    if not dry_run:
+        refuse_if_driven(folder / ".lock")
     notes = side()
+    from autosd.results.found import prepare
+
     ready = prepare(definition, fixed, directory, storage=storage, progress=_telling(notes))
     for line in ready.advice:
         notes.print(f"note: {line}", markup=False, soft_wrap=True)
@@ -80,8 +87,10 @@ def _search(
     from autosd.cli.outcome import show
     from autosd.cli.progress import View
     from autosd.results.found import search as run
+    from autosd.search.study import study_path
 
-    with View(notes, ready.definition.objective) as view:
+    folder = study_path(directory, ready.definition.name)
+    with study_log(folder), View(notes, ready.definition.objective) as view:
         found = run(
             ready,
             directory,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from autosd.errors import AutosdError
 from autosd.recipe import SlotSpec
 from autosd.search import inline
+from autosd.search.attended import Attended
 from autosd.search.jobs import Bridge
 from autosd.search.progress import Watch
 
@@ -50,14 +51,20 @@ class Engine:
             self._stack.enter_context(self._ray)
 
     def drive(self, bridge: Bridge, watch: Watch) -> None:
-        """Do all jobs of a bridge."""
-        self.start()
-        if self._ray is not None:
-            self._ray.run(bridge, lost=watch.lost)
-            return
-        from autosd.search.worker import Worker
+        """Do all jobs of a bridge.
 
-        inline.run(bridge, Worker())
+        Raises:
+            Stopped: the end was asked for; the same call goes on.
+        """
+        self.start()
+        attended = Attended(bridge, watch)
+        if self._ray is not None:
+            self._ray.run(attended, lost=watch.lost)
+        else:
+            from autosd.search.worker import Worker
+
+            inline.run(attended, Worker())
+        attended.check()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol, TypedDict
+from typing import Any, Final, Literal, NotRequired, Protocol, TypedDict
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class Result(TypedDict):
         failure: why the run ended early, else None.
         seconds: wall time inside this step.
         worker: `{"pid", "host", "device"}`.
+        notes: warnings of a worker in another process, where the driver does not hear them.
     """
 
     epoch: int
@@ -91,6 +92,7 @@ class Result(TypedDict):
     failure: Failure | None
     seconds: float
     worker: dict[str, Any]
+    notes: NotRequired[list[str]]
 
 
 class Steps(Protocol):

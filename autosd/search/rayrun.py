@@ -49,6 +49,7 @@ from ray.tune.search import Searcher  # noqa: E402
 from autosd.errors import EngineLost  # noqa: E402
 from autosd.search.interrupts import held, take_back  # noqa: E402
 from autosd.search.jobs import DONE, Bridge, Failure, Job, Result, failure  # noqa: E402
+from autosd.search.notes import Notes  # noqa: E402
 from autosd.search.scratch import Scratch  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -301,6 +302,7 @@ class _Slot(tune.Trainable):  # type: ignore[misc]
             self.worker: Any = Worker()
         else:
             self.worker = config["worker"]()
+        self.notes = Notes()
         self.worker.begin(config["job"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -314,6 +316,7 @@ class _Slot(tune.Trainable):  # type: ignore[misc]
             _Spoilt: an error on a GPU; its later jobs would fail as well.
         """
         result: Result = self.worker.step()
+        result["notes"] = self.notes.take()
         failed = result["failure"]
         if failed and failed["kind"] == "error" and result["worker"]["device"] != "cpu":
             raise _Spoilt(failed["why"])

@@ -189,6 +189,7 @@ def run_search(
             root, definition, ready.space, storage=storage, command=command
         )
         folder.check_split(ready.data.counts, ready.data.fingerprint)
+        opened(folder)
         with contextlib.closing(_Session(folder, ready.data, lock, cache, watch, slots)) as session:
             worked = session.run(machine)
             outcome = session.outcome(begin, resumed, worked)

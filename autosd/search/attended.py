@@ -1,0 +1,116 @@
+"""What every engine does around a bridge: ends the run when asked to, and writes the log."""
+
+import logging
+import os
+import signal
+from pathlib import Path
+
+from autosd.errors import Stopped
+from autosd.search.jobs import DONE, Answer, Bridge, Failure, Job, Result, failure
+from autosd.search.progress import Watch
+from autosd.search.requests import Lookout, StopRequest, withdraw
+
+logger = logging.getLogger(__name__)
+
+
+class Attended:
+    """A bridge that hands out nothing more once somebody has asked for the end of the run.
+
+    Epochs in progress are finished and recorded; their runs are handed back as interrupted, with
+    their checkpoints. An urgent request interrupts this process as SIGTERM would.
+    """
+
+    def __init__(self, bridge: Bridge, watch: Watch) -> None:
+        self.bridge, self.watch = bridge, watch
+        self._lookout: Lookout | None = None
+        self._cut: set[str] = set()
+        self._ended = False
+
+    def ask(self) -> Answer:
+        if self._request is not None:
+            self._ended = True
+            return DONE
+        answer = self.bridge.ask()
+        if isinstance(answer, Job):
+            self._look_out(answer)
+            logger.info("%s begins (%s)", _name(answer), ", ".join(answer.strategies))
+        return answer
+
+    def report(self, job: Job, result: Result) -> bool:
+        _log_epoch(job, result)
+        go_on = self.bridge.report(job, result)
+        if go_on and self._request is not None:
+            self._cut.add(job.key)
+            self._ended = True
+            return False
+        return go_on
+
+    def complete(self, job: Job, result: Result | None, error: Failure | None) -> None:
+        if error is None and job.key in self._cut:
+            error = failure("interrupted", "stopped as asked")
+        self._cut.discard(job.key)
+        _log_end(job, result, error)
+        self.bridge.complete(job, result, error)
+
+    def close(self) -> None:
+        if self._lookout is not None:
+            self._lookout.over.set()
+            withdraw(self._lookout.lock, self._lookout.token)
+        self.bridge.close()
+
+    def check(self) -> None:
+        """To be called after the run.
+
+        Raises:
+            Stopped: something was left undone because the end was asked for.
+        """
+        if self._ended and self._request is not None:
+            raise Stopped(f"stopped as {self._request.by} asked; everything is kept")
+
+    @property
+    def _request(self) -> StopRequest | None:
+        return None if self._lookout is None else self._lookout.request
+
+    def _look_out(self, job: Job) -> None:
+        """Begin to look for requests: the first job says where and with which token."""
+        if self._lookout is None and job.lock:
+            self._lookout = Lookout(Path(job.lock), job.token, self._heard)
+            self._lookout.start()
+
+    def _heard(self, request: StopRequest) -> None:
+        interrupted = request.now and _interrupt()
+        what = "ends now" if interrupted else "the epochs in progress are finished and kept"
+        self.watch.say(f"asked to stop by {request.by}: {what}")
+
+
+def _interrupt() -> bool:
+    """Signal this very process, if it has a handler for it; the default one would kill it."""
+    if not callable(signal.getsignal(signal.SIGTERM)):
+        return False
+    os.kill(os.getpid(), signal.SIGTERM)
+    return True
+
+
+def _name(job: Job) -> str:
+    return job.key if job.number is None else f"{job.key} (trial {job.number})"
+
+
+def _log_epoch(job: Job, result: Result) -> None:
+    for note in result.get("notes", ()):
+        logger.warning("%s: %s", job.key, note)
+    logger.debug("%s: epoch %d, %.2f s", job.key, result["epoch"], result["seconds"])
+
+
+def _log_end(job: Job, result: Result | None, error: Failure | None) -> None:
+    if result is not None and result["done"]:
+        _log_epoch(job, result)
+    found = error or (result["failure"] if result is not None else None)
+    if found is not None:
+        logger.info("%s ended: %s: %s", _name(job), found["kind"], found["why"])
+        if found["traceback"]:
+            logger.debug("%s\n%s", job.key, found["traceback"])
+    elif result is not None and result["done"]:
+        logger.info("%s is complete after epoch %d", _name(job), result["epoch"])
+    else:
+        epoch = "before its first epoch" if result is None else f"at epoch {result['epoch']}"
+        logger.info("%s was ended %s", _name(job), epoch)
