@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autosd.cli import compare, doctor, listing, search, stop, studies, training
+from autosd.cli import compare, doctor, listing, report, search, stop, studies, training
 from autosd.cli.guard import Commands, catch_signals
 from autosd.cli.log import terminal
 
@@ -48,6 +48,7 @@ app.command("dashboard")(studies.dashboard)
 app.command("train")(training.train)
 app.command("retrain")(training.retrain)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("list")(listing.show)
 app.command("doctor")(doctor.doctor)
 
