@@ -10,6 +10,7 @@ from rich.table import Table
 
 from autosd.cli import options
 from autosd.cli.console import emit, people, side
+from autosd.errors import AutosdError
 from autosd.results.numbers import metric, percent
 
 if TYPE_CHECKING:
@@ -19,13 +20,23 @@ if TYPE_CHECKING:
 
 def status(
     study: options.Study,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Refresh until the run ends; nothing is written.")
+    ] = False,
     directory: options.Directory = options.RUNS,
     as_json: options.AsJson = False,
 ) -> None:
     """Say where a study stands: trials by their end, the best, what failed and why.
 
-    Example: [bold]autosd status digits[/bold]
+    Examples:
+
+    [bold]autosd status digits[/bold]
+
+    [bold]autosd status digits --watch[/bold]
     """
+    if watch:
+        _watch(study, directory, as_json)
+        return
     from autosd.results.state import read
 
     state = read(study, directory)
@@ -33,6 +44,14 @@ def status(
         emit(state.mapping())
     else:
         _show_state(state, people())
+
+
+def _watch(study: str, directory: Path, as_json: bool) -> None:
+    from autosd.cli.watching import follow
+
+    if as_json:
+        raise AutosdError("--watch and --json exclude each other: --json gives one moment")
+    follow(study, directory, people())
 
 
 def _show_state(state: "State", console: Console) -> None:

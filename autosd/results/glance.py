@@ -1,0 +1,145 @@
+"""A running study at one moment, for those who only look: nothing is written, not even a lock."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autosd.results.leaderboard import best_trial
+from autosd.search import ledger
+from autosd.search.finalists import CHOSEN
+from autosd.search.ledger import Counts
+from autosd.search.meter import Use
+from autosd.search.progress import Best, Progress, Running, seconds_left
+from autosd.search.records import TrialRecord
+from autosd.search.requests import driver
+from autosd.search.store import Owner
+from autosd.search.study import StudyFolder, close
+
+SHORTEST_PAUSE = 1.0
+SHARE_OF_TIME = 0.05
+"""A watcher takes no more of a core than this, however large the study is."""
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What can be seen of a study.
+
+    Attributes:
+        progress: of the stage that runs, or ran last.
+        owner: who runs it, None where nobody does.
+    """
+
+    progress: Progress
+    owner: Owner | None
+
+
+def watch(folder: StudyFolder, pause: Callable[[float], object] = time.sleep) -> Iterator[Glance]:
+    """A glance now and then, until nobody runs the study; the last one is without an owner."""
+    while True:
+        begin = time.monotonic()
+        seen = glance(folder)
+        yield seen
+        if seen.owner is None:
+            return
+        took = time.monotonic() - begin
+        pause(max(SHORTEST_PAUSE, took / SHARE_OF_TIME))
+
+
+def glance(folder: StudyFolder) -> Glance:
+    """One look at the record and at the folders of runs."""
+    owner = driver(folder.lock_path)
+    study = folder.load()
+    try:
+        records, counts = folder.records(study), ledger.counts(study)
+        use = Use.of(study.user_attrs)
+    finally:
+        close(study)
+    if owner is None:  # what a killed driver left running goes back to the queue
+        counts = replace(counts, waiting=counts.waiting + counts.running, running=0)
+    stage = _stage(folder, counts, owner is not None)
+    searched = _searched(folder, records, counts, use, owner is not None)
+    return Glance(searched if stage is None else _listed(stage, searched, owner is not None), owner)
+
+
+def _stage(folder: StudyFolder, counts: Counts, live: bool) -> Path | None:
+    """The list of runs that is being worked on, or None where it is the search."""
+    if counts.running or counts.waiting or counts.counted < folder.definition.trials:
+        unconfirmed = _chosen(folder) is False
+        return folder.finalists if unconfirmed and not counts.running else None
+    lists = [path.parent.parent for path in folder.path.glob("*/*/job.json")]
+    if live and lists:
+        return max(lists, key=_touched)
+    return folder.finalists if _chosen(folder) is not None else None
+
+
+def _chosen(folder: StudyFolder) -> bool | None:
+    """Whether the finalists are confirmed; None where none were chosen yet."""
+    path = folder.finalists / CHOSEN
+    if not path.is_file():
+        return None
+    return bool(json.loads(path.read_text(encoding="utf-8")).get("confirmed"))
+
+
+def _touched(runs: Path) -> float:
+    return max((path.stat().st_mtime for path in runs.glob("*/history.jsonl")), default=0.0)
+
+
+def _searched(
+    folder: StudyFolder, records: list[TrialRecord], counts: Counts, use: Use, live: bool
+) -> Progress:
+    planned, epochs = folder.definition.trials, folder.definition.recipe.epochs
+    best = best_trial(records, minimise=folder.minimise)
+    left = max(0, planned - counts.counted)
+    return Progress(
+        stage="search",
+        planned=planned,
+        complete=counts.complete,
+        pruned=counts.pruned,
+        failed=counts.failed,
+        waiting=counts.waiting,
+        running=tuple(
+            Running(f"trials/{one.lineage:04d}", one.family, _epoch(one), epochs)
+            for one in records
+            if live and one.state == "running"
+        ),
+        best=None if best is None else Best(best.number, best.value or 0.0, best.family),
+        seconds=use.seconds,
+        seconds_left=seconds_left(use.seconds, counts.counted, left, 1) if live else None,
+    )
+
+
+def _epoch(record: TrialRecord) -> int:
+    return record.curve[-1][0] if record.curve else 0
+
+
+def _listed(runs: Path, searched: Progress, live: bool) -> Progress:
+    """Runs that have begun; how many there will be is known of the finalists only."""
+    begun = sorted(path.parent for path in runs.glob("*/job.json"))
+    done = [path for path in begun if (path / "result.json").is_file()]
+    open_ = [path for path in begun if path not in done]
+    planned = _planned(runs) or len(begun)
+    return Progress(
+        stage=runs.name,
+        planned=planned,
+        complete=len(done),
+        waiting=max(0, planned - len(done) - (len(open_) if live else 0)),
+        running=tuple(_run(path) for path in open_) if live else (),
+        best=searched.best,
+        seconds=searched.seconds,
+    )
+
+
+def _planned(runs: Path) -> int:
+    path = runs / CHOSEN
+    chosen = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return sum(len(one["seeds"]) for one in chosen.get("finalists", ()))
+
+
+def _run(folder: Path) -> Running:
+    """A run with its epochs, as far as its curve tells them."""
+    path = folder / "history.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    epochs = json.loads(lines[0])["epochs"] if lines else 0
+    return Running(f"{folder.parent.name}/{folder.name}", folder.name, len(lines), epochs)
