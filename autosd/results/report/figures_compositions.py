@@ -5,44 +5,33 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from autosd.results.report.look import colours, figure, lines, reach, shown, value_axis
+from autosd.results.report.look import colours, lines, reach, shown, value_axis
 from autosd.results.report.panels import colour_scale, panels
 from autosd.results.report.story import Story
 from autosd.search.knobs import STRATEGY, Family, Knob
 from autosd.search.records import TrialRecord
 
-ROW, ROOM, CELL = 24, 80, 32
+ROW, CELL = 24, 32
 LEAST = 3
 
 
 def compositions(story: Story) -> go.Figure | None:
     """The value over each part of the families that are put together of several strategies."""
-    rows = [
-        (family, slot, option)
-        for family in story.space.members
-        for slot in family.slots
-        for option in slot.choices
-        if _drawn(story, family, slot, option)
-    ]
-    if not rows:
+    families = [one for one in story.space.members if one.slots and _of(story, one)]
+    if not families:
         return None
     note = (
         "Each complete trial of a composed family stands once in every part: what was drawn for "
-        "it. The number is that of trials; parts are not compared with equal other parts."
+        "it. The other parts and knobs of these trials differ."
     )
-    shape = figure("Compositions, part by part", note, ROOM + ROW * len(rows), showlegend=False)
-    for family, slot, option in rows:
-        _part(shape, story, family, slot, option)
-    names = [_part_name(story, *row) for row in rows]
-    values = [one.value or 0.0 for one in story.complete if story.space.family(one.family).slots]
-    shape.update_xaxes(value_axis(story, values), range=reach(values, values))
-    shape.update_yaxes(
-        type="category",
-        categoryorder="array",
-        categoryarray=names[::-1],
-        range=[-0.7, len(names) - 0.3],
-        dtick=1,
-    )
+    rows = [_parts(story, family) for family in families]
+    shape = panels("Compositions, part by part", note, [ROW * len(one) for one in rows])
+    values = [one.value or 0.0 for family in families for one in _of(story, family)]
+    for row, (family, parts) in enumerate(zip(families, rows, strict=True), 1):
+        _strip(shape, story, family, parts, row)
+        axis = value_axis(story, values)
+        axis["title"] = {"text": f"{escape(family.name)}: {axis['title']['text']}"}
+        shape.update_xaxes(axis, range=reach(values, values), row=row, col=1)
     return shape
 
 
@@ -86,23 +75,50 @@ def _drawn(story: Story, family: Family, slot: Knob, option: Any) -> list[TrialR
     ]
 
 
-def _part_name(story: Story, family: Family, slot: Knob, option: Any) -> str:
-    count = len(_drawn(story, family, slot, option))
-    return escape(f"{slot.name}: {option} ({count})")
+def _parts(story: Story, family: Family) -> dict[str, list[TrialRecord]]:
+    """What each part of a family can be, with the trials that drew it, if any did."""
+    drawn = {
+        escape(f"{_short(slot)}: {option}"): _drawn(story, family, slot, option)
+        for slot in family.slots
+        for option in slot.choices
+    }
+    return {name: trials for name, trials in drawn.items() if trials}
 
 
-def _part(shape: go.Figure, story: Story, family: Family, slot: Knob, option: Any) -> None:
-    trials = _drawn(story, family, slot, option)
+def _short(slot: Knob) -> str:
+    """`branch` of `compose_plain.branch`."""
+    return slot.name.rpartition(".")[2]
+
+
+def _strip(
+    shape: go.Figure,
+    story: Story,
+    family: Family,
+    parts: dict[str, list[TrialRecord]],
+    row: int,
+) -> None:
+    points = [(name, one) for name, trials in parts.items() for one in trials]
     shape.add_scatter(
-        x=[one.value for one in trials],
-        y=[_part_name(story, family, slot, option)] * len(trials),
+        row=row,
+        col=1,
+        x=[one.value for _, one in points],
+        y=[name for name, _ in points],
         mode="markers",
         marker={"size": 9, "color": colours(story)[family.name]},
         hovertext=[
             lines(f"trial {one.number}: {shown(story, one.value)}", " + ".join(one.strategies))
-            for one in trials
+            for _, one in points
         ],
         hoverinfo="text",
+    )
+    shape.update_yaxes(
+        type="category",
+        categoryorder="array",
+        categoryarray=list(reversed(parts)),
+        range=[-0.7, len(parts) - 0.3],
+        dtick=1,
+        row=row,
+        col=1,
     )
 
 
@@ -138,4 +154,4 @@ def _field(
         hovertemplate="%{x} with %{y}: best %{z:.4g} of %{text}<extra></extra>",
     )
     shape.update_xaxes(type="category", title_text=escape(across.name), row=row, col=1)
-    shape.update_yaxes(type="category", title_text=escape(down.name), row=row, col=1)
+    shape.update_yaxes(type="category", title_text=escape(_short(down)), row=row, col=1)

@@ -11,7 +11,7 @@ from autosd.search.records import TrialRecord
 
 HEIGHT = 460
 MOST_CURVES, MOST_POINTS = 120, 60
-DIGITS = 5
+DIGITS, SHORT = 5, 5
 STOPPED = ("pruned", "diverged", "failed")
 
 
@@ -95,11 +95,10 @@ def _add(
         text += [f"{label}<br>epoch {epoch}: {shown(story, value)}" for epoch, value in points]
         text.append("")
     whole = any(one.state == "complete" for one in trials)
-    short = all(len(one.curve) < 5 for one in drawn)
     shape.add_scatter(
         x=x,
         y=y,
-        mode="lines+markers" if short else "lines",
+        mode="lines+markers" if story.definition.recipe.epochs < SHORT else "lines",
         line={"width": 2 if complete else 1, "color": colour},
         marker={"size": 5},
         opacity=0.9 if complete and colour != OTHER else 0.5,

@@ -1,6 +1,7 @@
 """Values over the knobs that are asked for most, one by one and in pairs."""
 
 import itertools
+import math
 from html import escape
 from typing import Any
 
@@ -100,15 +101,27 @@ def _plain(value: Any) -> str:
 
 def _axis(knob: Knob) -> dict[str, Any]:
     """An axis of a knob, over its whole range."""
-    title = {"title": {"text": escape(knob.name)}}
+    title: dict[str, Any] = {"title": {"text": escape(knob.name)}}
     if knob.kind == "choice":
         names = [escape(str(choice)) for choice in knob.choices]
         return {**title, "type": "category", "categoryorder": "array", "categoryarray": names}
+    low, high = map(float, knob.bounds)
     if knob.kind == "integers":
-        return {**title, "dtick": 1, "range": [knob.bounds[0] - 0.4, knob.bounds[1] + 0.4]}
+        return {**title, "dtick": max(1, round((high - low) / 8)), "range": [low - 0.4, high + 0.4]}
     if knob.log:
-        return {**title, "type": "log", "nticks": 6, "exponentformat": "none"}
-    return {**title, "nticks": 6}
+        low, high = math.log10(low), math.log10(high)
+        ticks = _ticks(low, high)
+        title |= {"type": "log", "tickvals": ticks, "ticktext": [f"{one:g}" for one in ticks]}
+    edge = 0.04 * (high - low)
+    return {**title, "nticks": 6, "range": [low - edge, high + edge]}
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two powers of ten, fewer to a decade where there are many decades."""
+    steps = (1, 2, 5) if high - low <= 1.6 else (1, 3) if high - low <= 3 else (1,)
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    return [one for one in ticks if low - 0.01 <= math.log10(one) <= high + 0.01]
 
 
 def _value_of(knob: Knob, value: Any) -> Any:
@@ -118,7 +131,8 @@ def _value_of(knob: Knob, value: Any) -> Any:
 def _slice(shape: go.Figure, story: Story, knob: Knob, row: int) -> None:
     complete, stopped = _having(story, knob.name), _stopped(story, knob.name)
     values = [one.value or 0.0 for one in complete]
-    limits = reach(values, sorted(values, reverse=not story.minimise)[: len(values) // 2 + 1])
+    best = sorted(values, reverse=not story.minimise)
+    limits = reach(values, best[: len(values) - len(values) // 4])
     of, foot = colours(story), limits[1] if story.minimise else limits[0]
     marks = [(complete, values, 9), (stopped, [foot] * len(stopped), 10)]
     for trials, heights, size in marks:
@@ -169,7 +183,7 @@ def _pair(shape: go.Figure, story: Story, pair: tuple[Knob, Knob], row: int) -> 
     for trials, stop in ((_stopped(story, *names), True), (_having(story, *names), False)):
         marker: dict[str, Any] = {"size": 11, "line": {"width": 1, "color": OTHER}}
         if stop:
-            marker |= {"symbol": "x-thin", "size": 7}
+            marker |= {"symbol": "x-thin", "size": 8}
         else:
             marker |= {"color": [one.value for one in trials], "coloraxis": "coloraxis"}
         shape.add_scatter(

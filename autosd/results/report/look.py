@@ -57,7 +57,8 @@ LEGEND = {
     "xanchor": "left",
     "y": 1,
     "yanchor": "bottom",
-    "entrywidth": 150,
+    "entrywidth": 110,
+    "tracegroupgap": 0,
     "font": {"size": 11},
 }
 

@@ -32,6 +32,7 @@ def panels(title: str, note: str, heights: Sequence[int], *, scale: bool = False
     )
     dress(shape, title, note, inside + top + FOOT, showlegend=False)
     shape.update_layout(margin={"t": top, "b": FOOT})
+    shape.update_xaxes(automargin=False)
     return shape
 
 
