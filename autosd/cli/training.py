@@ -9,10 +9,11 @@ from rich.markup import escape
 
 from autosd.cli import options
 from autosd.cli.console import emit, near, people, side, table
-from autosd.results.numbers import duration, mean_and_sd, percent
+from autosd.errors import WorkFailed
+from autosd.results.numbers import duration, percent
 
 if TYPE_CHECKING:
-    from autosd.results.retrain import Retrained
+    from autosd.results.retrain import Done
     from autosd.results.train import Trained
     from autosd.training.report import EpochReport
 
@@ -87,6 +88,9 @@ def _show_trained(trained: "Trained", console: Console) -> None:
 
 def retrain(
     study: options.Study,
+    top: Annotated[
+        int, typer.Option(min=1, max=50, help="Confirmed recipes, best on select first.")
+    ] = 1,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Paired seeds of each recipe.")] = 3,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Other number of epochs than the study's.")
@@ -98,11 +102,12 @@ def retrain(
     as_json: options.AsJson = False,
     inline: options.Inline = False,
 ) -> None:
-    """Train the winner, its published default and cross-entropy on all training data.
+    """Train the best confirmed recipes and what they have to beat on all training data.
 
-    Paired seeds, last epoch, test read once. Writes the study's best/ anew.
+    Beside them: their published defaults, cross-entropy and the study's best control. Paired
+    seeds, last epoch, test read once per run. Writes the study's best/ anew.
 
-    Example: [bold]autosd retrain digits --seeds 3[/bold]
+    Example: [bold]autosd retrain digits --top 2 --seeds 5[/bold]
     """
     from autosd.cli.progress import View
     from autosd.results.retrain import retrain as run
@@ -111,6 +116,7 @@ def retrain(
         done = run(
             study,
             directory,
+            top=top,
             seeds=seeds,
             epochs=epochs,
             slots=slots,
@@ -119,30 +125,24 @@ def retrain(
         )
     if as_json:
         emit(done.mapping())
-        return
-    _show_retrained(done, people())
+    else:
+        _show_retrained(done, people())
+    failed = [row.recipe for row in done.table.rows if row.failed]
+    if failed:
+        raise WorkFailed(f"no result from runs of: {', '.join(failed)}; see error.txt")
 
 
-def _show_retrained(done: "Retrained", console: Console) -> None:
-    from autosd.results.wording import against
+def _show_retrained(done: "Done", console: Console) -> None:
+    from autosd.results.retrain_grids import grids
 
-    seeds = max(row.top1.n for row in done.rows)
-    console.print(
-        f"Test top-1 over {seeds} paired seeds, {done.images:,} images, trained on all the rest:"
-    )
-    made = table("recipe", "mean ± sd", "to CE (95 % interval)", "verdict")
-    for row in done.rows:
-        reference = row is done.rows[-1]
-        missing = "" if row.top1.n == seeds else f", {row.top1.n} seeds"
-        made.add_row(
-            escape(row.recipe),
-            mean_and_sd(row.top1.mean, row.top1.sd, "top1", done.images) + missing,
-            "" if reference else against(row.difference, "top1"),
-            "reference" if reference else row.verdict,
-        )
-    console.print(made)
-    console.print()
-    for line in done.remarks:
+    for grid in grids(done.table):
+        console.print(f"{grid.title}:", markup=False, style="bold")
+        made = table(*grid.columns, numbers=grid.numbers)
+        for cells in grid.rows:
+            made.add_row(*(escape(cell) for cell in cells))
+        console.print(made)
+        console.print()
+    for line in done.table.remarks:
         console.print(line, markup=False)
     console.print(
         f"student of the winner: {near(done.model_dir)}  ({duration(done.seconds)})",

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ from autosd import yamlfile
 from autosd.files import write_json, write_text
 from autosd.recipe import Recipe
 from autosd.results.card import Card, table, text
+from autosd.results.card_facts import data_lines, score_facts, score_lines
 from autosd.results.outcome import Winner, against_baseline
 from autosd.search.finalists import read_finalists
 from autosd.search.study import StudyFolder
 
-MODEL = ("model.safetensors", "model.json")
-DECIMALS = 6
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+MODEL = (WEIGHTS, DESCRIPTION)
 
 
 def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
@@ -28,7 +29,7 @@ def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
     Returns:
         Whether `best/` now holds this winner.
     """
-    if won.source is None or not (won.source / "model" / MODEL[1]).is_file():
+    if won.source is None or not (won.source / "model" / DESCRIPTION).is_file():
         return False
     restore(folder.best)
     kept = holds(folder.best, won.recipe)
@@ -47,6 +48,9 @@ def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
         metrics=result["metrics"],
         table=table(compared, won.score.objective, won.score.images),
         remarks=("Means over fresh seeds on `select`, which the search never saw.",),
+        data=data_lines(folder, won.source / "model" / DESCRIPTION),
+        score=score_lines(won),
+        readings=len(folder.test_readings()),
     )
     facts = {
         "origin": "confirmation",
@@ -56,13 +60,7 @@ def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
         "seed": recipe.seed,
         "trained_on": ["train"],
         "metrics": result["metrics"],
-        "score": {
-            "part": won.score.part,
-            "objective": won.score.objective,
-            "mean": round(won.score.value, DECIMALS),
-            "sd": None if won.score.sd is None else round(won.score.sd, DECIMALS),
-            "n": won.score.n,
-        },
+        "score": score_facts(won),
     }
     shown = folder.best / "README.md"
     if not (kept and shown.is_file() and shown.read_text(encoding="utf-8") == text(card)):
@@ -70,7 +68,14 @@ def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
     return True
 
 
-def write(best: Path, model: Path, recipe: Recipe, facts: dict[str, Any], card: Card) -> None:
+def write(
+    best: Path,
+    model: Path,
+    recipe: Recipe,
+    facts: dict[str, Any],
+    card: Card,
+    details: Mapping[str, Any] | None = None,
+) -> None:
     """Put a new folder in the place of `best` in one rename.
 
     Args:
@@ -79,11 +84,14 @@ def write(best: Path, model: Path, recipe: Recipe, facts: dict[str, Any], card: 
         recipe: that trained this student.
         facts: for `metrics.json`.
         card: for `README.md`.
+        details: added to those of `model.json`.
     """
 
     def fill(new: Path) -> None:
-        for name in MODEL:
-            shutil.copyfile(model / name, new / name)
+        shutil.copyfile(model / WEIGHTS, new / WEIGHTS)
+        told = json.loads((model / DESCRIPTION).read_text(encoding="utf-8"))
+        told["details"] = {**told.get("details", {}), **(details or {})}
+        write_json(new / DESCRIPTION, told)
         write_text(new / "recipe.yaml", yamlfile.dumps(recipe.mapping()))
         write_json(new / "metrics.json", facts)
         write_text(new / "README.md", text(card))

@@ -23,6 +23,10 @@ class Card:
         metrics: part -> metric -> value of this very student.
         table: lines of Markdown that compare the recipes.
         remarks: sentences on what the comparison shows.
+        data: sentences on what it learned from and was tested on.
+        score: sentences on the recipe's score, confirmed and in the search.
+        calibration: sentences on what its probabilities are worth.
+        readings: how often test had been read in this study.
     """
 
     study: str
@@ -33,6 +37,10 @@ class Card:
     metrics: Mapping[str, Mapping[str, float]]
     table: Sequence[str]
     remarks: Sequence[str]
+    data: Sequence[str] = ()
+    score: Sequence[str] = ()
+    calibration: Sequence[str] = ()
+    readings: int = 0
 
 
 ORIGINS = {
@@ -45,7 +53,15 @@ ORIGINS = {
         "the test part, the last epoch kept."
     ),
 }
-NAMES = {"top1": "top-1", "top5": "top-5", "nll": "NLL", "ece": "ECE", "brier": "Brier"}
+NAMES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "balanced_accuracy": "balanced accuracy",
+    "ece": "ECE",
+    "ece_equal_mass": "equal-mass ECE",
+    "nll": "NLL",
+    "brier": "Brier",
+}
 
 
 def text(card: Card) -> str:
@@ -59,18 +75,37 @@ def text(card: Card) -> str:
         '```python\nimport autosd\n\nstudent = autosd.load("FOLDER")  # this folder\n'
         "logits = student(student.preprocess(image)[None])\n```",
         "The student is a plain classifier; nothing of the strategies that trained it is left.",
+        *_section("Data", card.data),
+        *_section("Score of its recipe", card.score),
         "## Scores of this student",
         *_metrics(card.metrics),
         "## How its recipe compares",
         "\n".join(card.table) if card.table else "",
         *card.remarks,
+        *_section("Calibration", card.calibration),
         "## Recipe",
+        f"Seed {card.recipe.seed}.",
         f"```yaml\n{yamlfile.dumps(card.recipe.mapping())}```",
         "## Limits",
+        *_limits(card),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _section(title: str, sentences: Sequence[str]) -> list[str]:
+    return [f"## {title}", *sentences] if sentences else []
+
+
+def _limits(card: Card) -> list[str]:
+    often = "once" if card.readings == 1 else f"{card.readings} times"
+    read = "was not read so far" if not card.readings else f"was read {often} so far"
+    return [
+        f"The test part {read} in this study, each time for another training run or command; every "
+        "reading is on record in its `split.json`. What is chosen by a part that was read looks "
+        "better there than it is.",
         "The scores hold for images like those it was trained on. Its training data set decides "
         "what the student may be used for; see the licence of the data.",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def table(compared: Sequence[Comparison], objective: str, images: int | None) -> list[str]:
@@ -102,4 +137,5 @@ def _metrics(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _cell(name: str, value: float) -> str:
-    return percent(value) if name.startswith("top") else metric(value, "nll")
+    share = name.startswith("top") or name == "balanced_accuracy"
+    return percent(value) if share else metric(value, "nll")

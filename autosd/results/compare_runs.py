@@ -105,6 +105,11 @@ def effort_of(runs: Runs, baseline: Runs) -> Effort:
     """What a recipe took, beside the reference."""
     if not runs.epochs:
         return Effort()
+    seconds = statistics.fmean(
+        sum(epoch["seconds"] for epoch in history) for history in runs.histories if history
+    )
+    if any("work" not in epoch for epoch in runs.epochs):  # of a version that did not count it
+        return Effort(epochs=runs.epochs[-1]["epochs"], seconds=seconds)
     work = runs.epochs[-1]["work"]
     return Effort(
         epochs=runs.epochs[-1]["epochs"],
@@ -112,9 +117,7 @@ def effort_of(runs: Runs, baseline: Runs) -> Effort:
         measured=_measured(runs, baseline),
         images=_per_run(runs, "images"),
         forwards=_per_run(runs, "forwards"),
-        seconds=statistics.fmean(
-            sum(epoch["seconds"] for epoch in history) for history in runs.histories if history
-        ),
+        seconds=seconds,
         memory=work["state_bytes"],
     )
 

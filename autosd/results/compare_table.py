@@ -115,7 +115,7 @@ def _row(
     parts: Sequence[str],
     deciding: tuple[str, str],
 ) -> Row:
-    difference = _difference(runs, baseline, deciding)
+    difference = difference_of(runs, baseline, deciding)
     return Row(
         recipe=runs.label,
         strategies=runs.strategies,
@@ -131,7 +131,8 @@ def _row(
     )
 
 
-def _difference(runs: Runs, baseline: Runs, deciding: tuple[str, str]) -> Difference | None:
+def difference_of(runs: Runs, baseline: Runs, deciding: tuple[str, str]) -> Difference | None:
+    """Paired difference of a part and metric; None for itself and without a common seed."""
     own, other = runs.scores(*deciding), baseline.scores(*deciding)
     shared = sorted(own.keys() & other.keys())
     if runs is baseline or not shared:

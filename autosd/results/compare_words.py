@@ -28,7 +28,7 @@ def remarks_on(
     return [
         _budget(base),
         *_certainty(rows),
-        *(line for one in runs for line in _missing(one)),
+        *(line for one in runs for line in missing(one)),
         *_selection(field, deciding[0]),
         *_readings(field),
         *_advice(field, rows),
@@ -63,7 +63,8 @@ def _certainty(rows: Sequence[Row]) -> Iterator[str]:
     )
 
 
-def _missing(runs: Runs) -> Iterator[str]:
+def missing(runs: Runs) -> Iterator[str]:
+    """What to say where runs of a recipe gave no result."""
     diverged = runs.diverged
     if diverged:
         yield (

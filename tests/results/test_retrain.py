@@ -1,20 +1,30 @@
+"""A finished study retrained: the table, its record, the student and what its card says."""
+
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn import metrics as reference
 
 import autosd
 from autosd.data.loading import load_data
+from autosd.errors import AutosdError
 from autosd.recipe import DataSpec
+from autosd.results.calibration import fit_temperature
 from autosd.results.found import Found, search
-from autosd.results.retrain import Retrained, retrain
+from autosd.results.retrain import Done, retrain
+from autosd.results.retrained import read_retrained
 from autosd.search.lists import read_records
+from autosd.search.progress import Progress, Quiet
 from autosd.search.run import check
 from autosd.search.study import StudyFolder
+
+SEEDS = (2000, 2001, 2002)
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +44,24 @@ def root(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def done(root: Path) -> Retrained:
+def done(root: Path) -> Done:
     """What the same command says again: nothing is left to train."""
     return retrain("tiny", root, seeds=3, engine="inline")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_data(DataSpec(name="digits"), with_test=True)
+
+
+def readings(root: Path) -> list[str]:
+    split = json.loads((root / "tiny/split.json").read_text())
+    return [reading["who"] for reading in split["test_readings"]]
+
+
+def settled(done: Done) -> list[dict]:
+    """Rows without what the clock decides."""
+    return [replace(row, seconds=None).mapping() for row in done.table.rows]
 
 
 def test_retrain_compares_paired_seeds_on_test(root: Path, done):
@@ -44,40 +69,122 @@ def test_retrain_compares_paired_seeds_on_test(root: Path, done):
     scores = {
         (run.label, run.seed): run.value("test", "top1") for run in read_records(folder.retrain)
     }
-    assert {seed for _, seed in scores} == {2000, 2001, 2002}
-    assert done.rows[-1].recipe == "cross_entropy"
-    for row in done.rows[:-1]:
-        differences = [
-            scores[row.recipe, seed] - scores["cross_entropy", seed] for seed in (2000, 2001, 2002)
-        ]
+    assert {seed for _, seed in scores} == set(SEEDS)
+    compared = [row for row in done.table.rows if row is not done.table.baseline]
+    assert compared
+    for row in compared:
+        own = [scores[row.recipe, seed] for seed in SEEDS]
+        differences = [scores[row.recipe, seed] - scores["cross_entropy", seed] for seed in SEEDS]
+        assert row.metrics["top1"].mean == pytest.approx(np.mean(own), abs=1e-12)
+        assert row.metrics["top1"].sd == pytest.approx(np.std(own, ddof=1), abs=1e-12)
         assert row.difference.mean == pytest.approx(np.mean(differences), abs=1e-12)
         interval = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
         assert row.difference.low == pytest.approx(interval.low)
         assert row.difference.high == pytest.approx(interval.high)
+        assert row.verdict != "better" or row.difference.low > 0
+
+
+def test_winner_default_control_and_cross_entropy_take_part_once_each(done):
+    rows = done.table.rows
+    roles = [role for row in rows for role in row.roles]
+    assert "winner" in rows[0].roles
+    assert {"control", "baseline"} <= set(roles)
+    assert len(roles) == len(set(roles))
+    assert len({row.recipe for row in rows}) == len(rows)
+    assert done.table.baseline.verdict == "reference"
+    assert done.table.baseline.difference is None
+
+
+def test_scores_of_search_and_confirmation_stand_beside_those_of_test(found, done):
+    won = done.table.winner
+    assert won.recipe == found.winner.label
+    assert won.search == found.winner.search_value
+    assert won.confirmed.mean == found.winner.score.value
+    assert won.confirmed.sd == found.winner.score.sd
 
 
 def test_every_reading_of_test_is_on_record_once(root: Path, done):
-    split = json.loads((root / "tiny/split.json").read_text())
-    who = [reading["who"] for reading in split["test_readings"]]
-    assert len(who) == len(set(who)) == 3 * len(done.rows)
+    who = readings(root)
+    assert len(who) == len(set(who)) == 3 * len(done.table.rows)
     retrain("tiny", root, seeds=3, engine="inline")
-    assert json.loads((root / "tiny/split.json").read_text()) == split
+    assert readings(root) == who
+
+
+def test_the_table_is_kept_whole(root: Path, done):
+    assert read_retrained(StudyFolder.find("tiny", root)) == done.table
+
+
+def test_a_broken_table_is_named_with_the_way_out(root: Path):
+    (root / "tiny/retrain/results.json").write_text('{"rows": [{}]}')
+    with pytest.raises(AutosdError, match=r"results\.json.*autosd retrain tiny"):
+        read_retrained(StudyFolder.find("tiny", root))
+
+
+def test_a_study_that_was_not_retrained_has_no_table(found):
+    assert read_retrained(found.outcome.folder) is None
+
+
+def test_the_temperature_is_the_mean_of_those_fitted_on_select_when_confirmed(root, done, data):
+    won = done.table.winner
+    fits = [
+        fit_temperature(np.load(path / "logits.npz")["select"], data.part("select").labels)
+        for path in root.glob(f"tiny/finalists/{won.recipe}-*")
+    ]
+    assert len(fits) == won.temperature.n == 2
+    assert won.temperature.mean == pytest.approx(np.mean(fits))
+    assert all(row.temperature is None for row in done.table.rows if row.confirmed is None)
+
+
+def test_scaled_calibration_is_that_of_the_divided_logits(root: Path, done, data):
+    won, truth = done.table.winner, data.part("test").labels
+    kept = [
+        np.load(root / f"tiny/retrain/{won.recipe}-{seed}/logits.npz")["test"].astype(float)
+        for seed in SEEDS
+    ]
+    for logits, shown in (
+        (kept, won.metrics),
+        ([k / won.temperature.mean for k in kept], won.scaled),
+    ):
+        losses = [
+            reference.log_loss(truth, torch.from_numpy(one).softmax(1).numpy()) for one in logits
+        ]
+        assert shown["nll"].mean == pytest.approx(np.mean(losses), rel=1e-3)
+        assert shown["nll"].sd == pytest.approx(np.std(losses, ddof=1), rel=1e-2)
+        assert {"ece", "ece_equal_mass", "nll", "brier"} <= set(shown)
 
 
 def test_best_is_the_winner_trained_on_everything_but_test(root: Path, done):
     facts = json.loads((root / "tiny/best/metrics.json").read_text())
-    assert facts["origin"] == "retrain"
+    won = done.table.winner
+    assert (facts["origin"], facts["label"], facts["seed"]) == ("retrain", won.recipe, 2000)
     assert facts["trained_on"] == ["train", "val", "select"]
-    assert facts["seed"] == 2000
-    assert "Trained on: train, val, select." in (root / "tiny/best/README.md").read_text()
+    assert facts["score"]["mean"] == pytest.approx(won.confirmed.mean, abs=1e-6)
+    details = json.loads((root / "tiny/best/model.json").read_text())["details"]
+    assert details["temperature"] == facts["temperature"] == won.temperature.mean
     assert [path.name for path in root.glob("tiny/.best*")] == []
 
 
-def test_the_loaded_student_predicts_as_its_trainer_did(root: Path, done):
+def test_the_card_tells_data_scores_calibration_and_readings(root: Path, done):
+    card = (root / "tiny/best/README.md").read_text()
+    for part in (
+        "Trained on: train, val, select.",
+        "`digits`: 10 classes, images of 8 x 8 pixels",
+        "## Calibration",
+        f"by {done.table.winner.temperature.mean:.3f} before the softmax",
+        "the best of many and therefore too good",
+        "choosing on test",
+        "Seed 2000.",
+        f"was read {3 * len(done.table.rows)} times so far",
+    ):
+        assert part in card
+    assert all(remark in card for remark in done.table.remarks)
+
+
+def test_the_loaded_student_predicts_as_its_trainer_did(root: Path, done, data):
     student = autosd.load(done.model_dir)
-    run = root / "tiny/retrain" / f"{done.rows[0].recipe}-2000"
+    run = root / "tiny/retrain" / f"{done.table.winner.recipe}-2000"
     kept = np.load(run / "logits.npz")["test"]
-    part = load_data(DataSpec(name="digits"), with_test=True).part("test")
+    part = data.part("test")
     images = torch.stack([student.preprocess(part.images[row]) for row in part.rows])
     with torch.no_grad():
         logits = student(images).numpy()
@@ -85,10 +192,12 @@ def test_the_loaded_student_predicts_as_its_trainer_did(root: Path, done):
     np.testing.assert_allclose(logits, kept, rtol=2e-3, atol=2e-3)
 
 
-def test_more_seeds_are_added_to_those_that_are_there(root: Path, done):
+def test_more_seeds_and_recipes_are_added_to_those_that_are_there(root: Path, done):
     before = {path: path.read_text() for path in root.glob("tiny/retrain/*/result.json")}
-    more = retrain("tiny", root, seeds=4, engine="inline")
-    assert more.rows[0].top1.n == 4
+    more = retrain("tiny", root, top=3, seeds=4, engine="inline")
+    assert len(more.table.rows) > len(done.table.rows)
+    assert {row.n for row in more.table.rows} == {4}
+    assert more.table.winner.recipe == done.table.winner.recipe
     assert all(path.read_text() == text for path, text in before.items())
 
 
@@ -100,14 +209,41 @@ def test_a_search_that_goes_on_keeps_the_retrained_student(root: Path, done):
 
 
 def test_one_seed_has_no_interval_and_says_so(root: Path):
-    alone = retrain("tiny", root, seeds=1, engine="inline").mapping()
-    assert alone["rows"][0]["top1"]["sd"] is None
-    assert alone["rows"][0]["difference"]["low"] is None or len(alone["rows"]) == 1
-    assert alone["rows"][0]["verdict"] == "no difference shown"
+    alone = retrain("tiny", root, seeds=1, engine="inline").table
+    for row in alone.rows:
+        assert row.metrics["top1"].sd is None
+        assert row.verdict in ("no difference shown", "reference")
+        assert row.difference is None or row.difference.low is None
+    assert "One seed gives no interval and no verdict: give --seeds 3 or more." in alone.remarks
 
 
 def test_other_epochs_stand_beside_the_others(root: Path, done):
-    other = retrain("tiny", root, seeds=1, epochs=2, engine="inline")
+    other = retrain("tiny", root, seeds=1, epochs=2, engine="inline").table
     assert all(row.recipe.endswith("-e2") for row in other.rows)
+    assert all((row.search, row.confirmed, row.temperature) == (None,) * 3 for row in other.rows)
+    assert "Trained for 2 epochs, the study's are 1" in other.remarks[0]
     assert (root / "tiny/retrain" / "cross_entropy-2000").is_dir()
     assert (root / "tiny/retrain" / "cross_entropy-e2-2000").is_dir()
+
+
+class Impatient(Quiet):
+    """Interrupts while a run has an epoch behind it."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def progress(self, progress: Progress) -> None:
+        if progress.complete == self.after and any(run.epoch == 1 for run in progress.running):
+            raise KeyboardInterrupt
+
+
+def test_interrupted_and_started_again_it_ends_with_the_same_table(root: Path, tmp_path: Path):
+    shutil.copytree(root, tmp_path / "other")
+    whole = retrain("tiny", tmp_path / "other", seeds=2, epochs=2, engine="inline")
+    for after in (0, 2):
+        with pytest.raises(KeyboardInterrupt):
+            retrain("tiny", root, seeds=2, epochs=2, engine="inline", watch=Impatient(after))
+        assert len(list(root.glob("tiny/retrain/*/last.pt"))) == 1
+    resumed = retrain("tiny", root, seeds=2, epochs=2, engine="inline")
+    assert settled(resumed) == settled(whole)
+    assert readings(root) == readings(tmp_path / "other")

@@ -1,0 +1,65 @@
+"""What a card says of the data and of the recipe's score; `metrics.json` has it as plain values."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from autosd.results.numbers import metric, score
+from autosd.results.outcome import Winner
+from autosd.search.study import StudyFolder
+
+DECIMALS = 6
+PARTS = {
+    "train": "gradients",
+    "val": "guided the search",
+    "select": "confirmed its winner",
+    "test": "read for results alone",
+}
+
+
+def data_lines(folder: StudyFolder, description: Path) -> list[str]:
+    """The data set, its classes and parts.
+
+    Args:
+        folder: of the study.
+        description: `model.json` of a student.
+    """
+    told = json.loads(description.read_text(encoding="utf-8"))
+    channels, height, width = told["image_shape"]
+    split = json.loads((folder.path / "split.json").read_text(encoding="utf-8"))
+    parts = ", ".join(
+        f"{part} {count:,} ({PARTS[part]})" if part in PARTS else f"{part} {count:,}"
+        for part, count in split["counts"].items()
+    )
+    return [
+        f"`{folder.definition.recipe.data.name}`: {told['classes']} classes, images of {height} x "
+        f"{width} pixels with {channels} channel{'' if channels == 1 else 's'}. Parts of the "
+        f"study: {parts}; fingerprint `{split['fingerprint']}`.",
+    ]
+
+
+def score_lines(won: Winner) -> list[str]:
+    """The one number that every command shows for the winner, and what the search had measured."""
+    if not won.confirmed:
+        value = metric(won.score.value, won.score.objective, won.score.images)
+        return [
+            f"{value} on {won.score.part} in one run of the search: the best of many, too good."
+        ]
+    lines = [f"Confirmed: {score(won.score)} on `{won.score.part}`, which the search never saw."]
+    if won.search_value is not None:
+        value = metric(won.search_value, won.score.objective)
+        lines.append(f"In the search: {value} on `val`, the best of many and therefore too good.")
+    return lines
+
+
+def score_facts(won: Winner) -> dict[str, Any]:
+    """The same as plain values."""
+    return {
+        "part": won.score.part,
+        "objective": won.score.objective,
+        "mean": round(won.score.value, DECIMALS),
+        "sd": None if won.score.sd is None else round(won.score.sd, DECIMALS),
+        "n": won.score.n,
+        "confirmed": won.confirmed,
+        "search": won.search_value,
+    }
