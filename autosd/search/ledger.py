@@ -7,7 +7,7 @@ successor with the same parameters, whose `retry_of` names the first attempt, an
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Literal
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 MOST_ATTEMPTS = 2
 MOST_DUPLICATES = 20
+RETRY = "retry_of"
+"""User attribute of a later attempt: the number of the first one."""
 LASTING = ("origin", "protected")  # attributes that a copy takes over
 
 
@@ -61,7 +63,7 @@ def frozen(study: optuna.Study, trial: Trial | FrozenTrial) -> FrozenTrial:
 
 def lineage(trial: Trial | FrozenTrial) -> int:
     """The number of the first attempt, after which the trial's folder and checkpoint are named."""
-    return int(trial.user_attrs.get("retry_of", trial.number))
+    return int(trial.user_attrs.get(RETRY, trial.number))
 
 
 def counts(study: optuna.Study) -> Counts:
@@ -74,16 +76,39 @@ def counts(study: optuna.Study) -> Counts:
         TrialState.RUNNING: "running",
         TrialState.WAITING: "waiting",
     }
-    for trial in trials(study):
+    found = trials(study)
+    gone = superseded(found)
+    for trial in found:
         attrs = trial.user_attrs
         if "duplicate_of" in attrs and trial.state.is_finished():
             tally["duplicates"] += 1
-        elif attrs.get("superseded") and trial.state is TrialState.FAIL:
+        elif trial.number in gone:
             tally["superseded"] += 1
         else:
             tally[names[trial.state]] += 1
             tally["diverged"] += attrs.get("ended") == "diverged"
     return Counts(**tally)
+
+
+def superseded(found: Sequence[FrozenTrial]) -> frozenset[int]:
+    """Numbers of the trials whose place another attempt takes, of all trials of a study in order.
+
+    They say so themselves, or failed and have a later attempt, which somebody asked for.
+    """
+    newest = {one.user_attrs[RETRY]: one.number for one in found if RETRY in one.user_attrs}
+    return frozenset(
+        one.number
+        for one in found
+        if (one.state is TrialState.FAIL and one.user_attrs.get("superseded"))
+        or (may_be_retried(one) and newest.get(lineage(one), -1) > one.number)
+    )
+
+
+def may_be_retried(trial: FrozenTrial) -> bool:
+    """Whether it ended without a result: failed or diverged."""
+    return trial.state is TrialState.FAIL or (
+        trial.state.is_finished() and trial.user_attrs.get("ended") == "diverged"
+    )
 
 
 def wants_more(study: optuna.Study, planned: int) -> bool:
@@ -213,8 +238,8 @@ def requeue_then_fail(
     if retry and not _has_successor(study, now):
         study.enqueue_trial(
             {**now.system_attrs.get("fixed_params", {}), **now.params},
-            user_attrs=_inherited(now)
-            | {"retry_of": lineage(now), "attempt": attempt + (ended == "error")},
+            user_attrs=inherited(now)
+            | {RETRY: lineage(now), "attempt": attempt + (ended == "error")},
         )
     facts = {"ended": ended, "why": why or ended, "superseded": retry}
     for name, value in facts.items():
@@ -234,12 +259,13 @@ def sweep(study: optuna.Study) -> int:
 def _has_successor(study: optuna.Study, trial: FrozenTrial) -> bool:
     first = lineage(trial)
     return any(
-        other.user_attrs.get("retry_of") == first and other.number > trial.number
+        other.user_attrs.get(RETRY) == first and other.number > trial.number
         for other in trials(study)
     )
 
 
-def _inherited(trial: FrozenTrial) -> dict[str, Any]:
+def inherited(trial: FrozenTrial) -> dict[str, Any]:
+    """Attributes that a later attempt takes over."""
     return {
         name: value for name, value in trial.user_attrs.items() if name in (*LASTING, "default_of")
     }
@@ -250,11 +276,13 @@ def _inherited(trial: FrozenTrial) -> dict[str, Any]:
 
 def first_like(study: optuna.Study, trial: Trial | FrozenTrial) -> FrozenTrial | None:
     """The earlier trial with the same parameters, running or finished, or None."""
-    for other in trials(study):
+    found = trials(study)
+    gone = superseded(found)
+    for other in found:
         if other.number >= trial.number:
             return None
-        attrs = other.user_attrs
-        if "duplicate_of" in attrs or attrs.get("superseded") or not _same_params(other, trial):
+        replaced = "duplicate_of" in other.user_attrs or other.number in gone
+        if replaced or not _same_params(other, trial):
             continue
         if other.state is not TrialState.WAITING and lineage(other) != lineage(trial):
             return other

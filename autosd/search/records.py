@@ -68,7 +68,7 @@ class TrialRecord:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def record(trial: FrozenTrial, space: Space) -> TrialRecord:
+def record(trial: FrozenTrial, space: Space, superseded: bool = False) -> TrialRecord:
     """The record of a trial."""
     attrs = trial.user_attrs
     params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
@@ -90,7 +90,7 @@ def record(trial: FrozenTrial, space: Space) -> TrialRecord:
         protected=bool(attrs.get("protected", False)),
         why=str(attrs.get("why", "")),
         duplicate_of=attrs.get("duplicate_of"),
-        superseded=bool(attrs.get("superseded", False)),
+        superseded=superseded or bool(attrs.get("superseded", False)),
         cost=attrs.get("cost"),
         started=trial.datetime_start,
         finished=trial.datetime_complete,
@@ -112,7 +112,9 @@ def records(study: optuna.Study, space: Space, *, hidden: bool = False) -> list[
         space: its space.
         hidden: also superseded attempts and duplicates (rule R55).
     """
-    found = [record(trial, space) for trial in ledger.trials(study)]
+    trials = ledger.trials(study)
+    gone = ledger.superseded(trials)
+    found = [record(trial, space, trial.number in gone) for trial in trials]
     return found if hidden else list(visible(found))
 
 
