@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from autosd.cli import compare, doctor, listing, report, search, stop, studies, training
+from autosd.cli import (
+    compare,
+    doctor,
+    evaluate,
+    export,
+    listing,
+    predict,
+    report,
+    search,
+    stop,
+    studies,
+    training,
+)
 from autosd.cli.guard import Commands, catch_signals
 from autosd.cli.log import terminal
 
@@ -49,6 +61,9 @@ app.command("train")(training.train)
 app.command("retrain")(training.retrain)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
+app.command("predict")(predict.predict)
+app.command("export")(export.export)
+app.command("evaluate")(evaluate.evaluate)
 app.command("list")(listing.show)
 app.command("doctor")(doctor.doctor)
 
