@@ -110,6 +110,8 @@ def find_model(given: str, root: Path) -> Path:
             f"{given}: no model here ({DESCRIPTION} is missing); needed is the folder of a model, "
             "such as the best/ of a study, or a study"
         )
+    if "/" in given:
+        raise AutosdError(f"{given}: no such folder")
     files = [*root.glob(f"*/{DESCRIPTION}"), *root.glob("*/study.yaml")]
     known = sorted({path.parent.name for path in files})
     there = f"there are: {', '.join(known)}." if known else "there is none yet."

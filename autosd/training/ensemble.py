@@ -168,7 +168,7 @@ def _format(path: Path) -> Any:
         if path.stat().st_size > MAX_DESCRIPTION_BYTES:
             return None
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None  # the loader of a student says what is wrong
     return value.get("format") if isinstance(value, dict) else None
 

@@ -1,6 +1,7 @@
 """The trained student as a folder that is safe to share: safetensors and JSON, no pickle."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,8 @@ def read_description(folder: Path) -> Description:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in fault["loc"])
-        raise AutosdError(f"{path}: no description of a student ({place} {fault['msg']})") from None
+        why = f"{place} {fault['msg']}".strip()
+        raise AutosdError(f"{path}: no description of a student ({why})") from None
     if description.format != FORMAT:
         raise AutosdError(f"{path}: unknown format {description.format!r}; needed is {FORMAT!r}")
     channels = description.image_shape[0]
@@ -166,6 +168,9 @@ def read_description(folder: Path) -> Description:
         raise AutosdError(f"{path}: image_shape {description.image_shape} is out of range")
     if not len(description.mean) == len(description.std) == channels:
         raise AutosdError(f"{path}: mean and std need one value for each of {channels} channels")
+    finite = all(map(math.isfinite, (*description.mean, *description.std)))
+    if not finite or min(description.std) <= 0:
+        raise AutosdError(f"{path}: mean and std have to be finite, and std above 0")
     if len(description.class_names) != description.classes:
         raise AutosdError(f"{path}: {description.classes} classes need as many class_names")
     return description
