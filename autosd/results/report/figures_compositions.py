@@ -5,7 +5,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from autosd.results.report.look import colours, lines, reach, shown, value_axis
+from autosd.results.report.look import colours, lines, reach, shown, value_axis, value_title
 from autosd.results.report.panels import colour_scale, panels
 from autosd.results.report.story import Story
 from autosd.search.knobs import STRATEGY, Family, Knob
@@ -21,16 +21,15 @@ def compositions(story: Story) -> go.Figure | None:
     if not families:
         return None
     note = (
-        "Each complete trial of a composed family stands once in every part: what was drawn for "
-        "it. The other parts and knobs of these trials differ."
+        f"Values ({value_title(story)}): each complete trial of a composed family stands once in "
+        "every part, at what was drawn for it. The other parts and knobs of these trials differ."
     )
     rows = [_parts(story, family) for family in families]
     shape = panels("Compositions, part by part", note, [ROW * len(one) for one in rows])
     values = [one.value or 0.0 for family in families for one in _of(story, family)]
     for row, (family, parts) in enumerate(zip(families, rows, strict=True), 1):
         _strip(shape, story, family, parts, row)
-        axis = value_axis(story, values)
-        axis["title"] = {"text": f"{escape(family.name)}: {axis['title']['text']}"}
+        axis = {**value_axis(story, values), "title": {"text": escape(family.name)}}
         shape.update_xaxes(axis, range=reach(values, values), row=row, col=1)
     return shape
 
@@ -153,5 +152,7 @@ def _field(
         ygap=2,
         hovertemplate="%{x} with %{y}: best %{z:.4g} of %{text}<extra></extra>",
     )
-    shape.update_xaxes(type="category", title_text=escape(across.name), row=row, col=1)
+    shape.update_xaxes(
+        type="category", tickangle=-45, title_text=escape(across.name), row=row, col=1
+    )
     shape.update_yaxes(type="category", title_text=escape(_short(down)), row=row, col=1)

@@ -16,6 +16,7 @@ from autosd.results.report.look import (
     colours,
     figure,
     lines,
+    most,
     reach,
     shown,
     symbol,
@@ -25,7 +26,7 @@ from autosd.results.report.story import Story
 from autosd.search.records import TrialRecord
 
 HEIGHT, LOW = 420, 240
-SAME_COST = 0.02
+DECLARED, MEASURED = 0.02, 0.15
 """Costs this close, as a share, are the same: which of two is cheaper is then chance."""
 
 
@@ -40,10 +41,10 @@ class Price:
 
 def accuracy_against_cost(story: Story) -> go.Figure | None:
     """Complete trials over the cost of their training, with those that no cheaper one beats."""
-    prices, unit = costs(story)
+    prices, unit, same = costs(story)
     if len(prices) < 2:
         return None
-    front = pareto(prices, story.minimise)
+    front = pareto(prices, same, story.minimise)
     note = (
         f"Cost is {unit}; plain training costs 1. The line joins the trials that none of at most "
         "their cost beats. Values are of one seed on val: small steps of the line are chance."
@@ -59,15 +60,14 @@ def accuracy_against_cost(story: Story) -> go.Figure | None:
     _add(shape, story, [one for one in prices if one not in front], lead=False)
     _add(shape, story, front, lead=True)
     values = [one.value for one in prices]
-    best = sorted(values, reverse=not story.minimise)[: len(values) - len(values) // 4]
-    limits = reach(values, [*best, *(one.value for one in front)])
+    limits = reach(values, [*most(values, story.minimise), *(one.value for one in front)])
     shape.update_yaxes(value_axis(story, values), range=limits)
-    shape.update_xaxes(title_text="cost of a step (plain: 1)", rangemode="tozero", nticks=6)
+    shape.update_xaxes(title_text="cost of a step (plain: 1)", nticks=6)
     return shape
 
 
-def costs(story: Story) -> tuple[list[Price], str]:
-    """Complete trials with their costs, and in words what cost is.
+def costs(story: Story) -> tuple[list[Price], str, float]:
+    """Complete trials with their costs, in words what cost is, and what share is the same cost.
 
     It is what strategies declare where all trials recorded that; else the measured seconds of an
     epoch over those of cross-entropy.
@@ -75,7 +75,11 @@ def costs(story: Story) -> tuple[list[Price], str]:
     declared = [(one, _declared(story, one)) for one in story.complete]
     if declared and all(cost is not None for _, cost in declared):
         found = [Price(one, one.value or 0.0, cost or 0.0) for one, cost in declared]
-        return found, "what the strategies declare for a step, branches and heads included"
+        return (
+            found,
+            "what the strategies declare for a step, branches and heads included",
+            DECLARED,
+        )
     seconds = {
         one.number: effort.epoch_seconds
         for one in story.complete
@@ -83,18 +87,25 @@ def costs(story: Story) -> tuple[list[Price], str]:
     }
     plain = [seconds[one.number] for one in story.complete if _plain(one, seconds)]
     if not plain or not statistics.median(plain):
-        return [], ""
+        return [], "", MEASURED
     unit = statistics.median(plain)
     prices = [
         Price(one, one.value or 0.0, seconds[one.number] / unit)
         for one in story.complete
         if one.number in seconds
     ]
-    return prices, "the measured time of an epoch, which other work on the machine disturbs"
+    words = "the measured time of an epoch, which other work on the machine disturbs"
+    return prices, words, MEASURED
 
 
-def pareto(prices: Sequence[Price], minimise: bool = False) -> list[Price]:
-    """The trials that none of at most their cost beats, the cheapest first."""
+def pareto(prices: Sequence[Price], same: float, minimise: bool = False) -> list[Price]:
+    """The trials that none of at most their cost beats, the cheapest first.
+
+    Args:
+        prices: trials with costs.
+        same: costs that differ by less than this share are equal.
+        minimise: whether a smaller value is better.
+    """
     sign = -1.0 if minimise else 1.0
     ranked = sorted(prices, key=lambda one: (one.cost, -sign * one.value, one.trial.number))
     front: list[Price] = []
@@ -102,7 +113,7 @@ def pareto(prices: Sequence[Price], minimise: bool = False) -> list[Price]:
         best = front[-1] if front else None
         if best is not None and sign * (one.value - best.value) <= 0:
             continue
-        if best is not None and one.cost <= best.cost * (1 + SAME_COST):
+        if best is not None and one.cost <= best.cost * (1 + same):
             front.pop()
         front.append(one)
     return front

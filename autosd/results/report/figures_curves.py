@@ -10,7 +10,7 @@ from autosd.results.report.story import Story
 from autosd.search.records import TrialRecord
 
 HEIGHT = 460
-MOST_CURVES, MOST_POINTS = 120, 60
+MOST_CURVES, MOST_STOPPED, MOST_POINTS = 120, 40, 60
 DIGITS, SHORT = 5, 5
 STOPPED = ("pruned", "diverged", "failed")
 
@@ -47,17 +47,20 @@ def _note(story: Story, trained: Sequence[TrialRecord], chosen: Sequence[TrialRe
     note += f", {other} diverged or failed" if other else ""
     note += "; thin lines end at a cross, which says why on pointing." if pruned + other else "."
     if len(chosen) < len(trained):
-        note += f" Shown are the best {len(chosen)} of {len(trained)}, judged by the last value."
+        note += f" Shown are {len(chosen)} of {len(trained)}: the best, and a part of the stopped."
     return f"{note} The first epochs may lie outside of the picture."
 
 
 def _chosen(story: Story, trained: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials that are drawn: all, or those that ended best."""
+    """The trials that are drawn: all, or those that ended best and a few of the stopped."""
     if len(trained) <= MOST_CURVES:
         return list(trained)
     sign = 1 if story.minimise else -1
-    ranked = sorted(trained, key=lambda one: (one.state != "complete", sign * one.curve[-1][1]))
-    return ranked[:MOST_CURVES]
+    stopped = [one for one in trained if one.state in STOPPED]
+    spread = stopped[:: -(-len(stopped) // MOST_STOPPED)] if stopped else []
+    others = [one for one in trained if one.state not in STOPPED]
+    ranked = sorted(others, key=lambda one: sign * one.curve[-1][1])
+    return sorted([*ranked[: MOST_CURVES - len(spread)], *spread], key=lambda one: one.number)
 
 
 def _late(trials: Sequence[TrialRecord]) -> list[float]:

@@ -12,6 +12,7 @@ from autosd.results.report.look import (
     OTHER,
     colours,
     lines,
+    most,
     reach,
     shown,
     symbol,
@@ -131,8 +132,7 @@ def _value_of(knob: Knob, value: Any) -> Any:
 def _slice(shape: go.Figure, story: Story, knob: Knob, row: int) -> None:
     complete, stopped = _having(story, knob.name), _stopped(story, knob.name)
     values = [one.value or 0.0 for one in complete]
-    best = sorted(values, reverse=not story.minimise)
-    limits = reach(values, best[: len(values) - len(values) // 4])
+    limits = reach(values, most(values, story.minimise))
     of, foot = colours(story), limits[1] if story.minimise else limits[0]
     marks = [(complete, values, 9), (stopped, [foot] * len(stopped), 10)]
     for trials, heights, size in marks:

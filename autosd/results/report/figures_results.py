@@ -108,7 +108,11 @@ def from_search_to_test(story: Story) -> go.Figure | None:
             mode="lines+markers",
             connectgaps=True,
             name=escape(row.recipe),
-            line={"color": of.get(row.family, OTHER), "width": 2},
+            line={
+                "color": of.get(row.family, OTHER),
+                "width": 2,
+                "dash": "dot" if "default" in row.roles else "solid",
+            },
             marker={"size": 9, "symbol": symbol(story, row.family)},
             hovertext=[
                 lines(row.recipe, metric(one, story.objective, story.images.get(part)))
@@ -116,6 +120,7 @@ def from_search_to_test(story: Story) -> go.Figure | None:
             ],
             hoverinfo="text",
         )
+    shape.update_layout(legend_entrywidth=150)
     shape.update_xaxes(type="category")
     shape.update_yaxes(
         title_text=NAMES[story.objective],
@@ -155,7 +160,7 @@ def _forest(story: Story, title: str, note: str, found: Sequence[Line]) -> go.Fi
         hovertext=[_said(one, story.objective) for one in found],
         hoverinfo="text",
     )
-    shape.update_xaxes(title_text=f"{unit} to {BASELINE}", nticks=7)
+    shape.update_xaxes(title_text=f"{unit} against {BASELINE}", nticks=7)
     shape.update_yaxes(
         type="category",
         categoryorder="array",

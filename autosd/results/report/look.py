@@ -34,7 +34,7 @@ def _look(text: str, grid: str, line: str) -> dict[str, Any]:
         "linecolor": line,
         "zerolinecolor": line,
         "tickcolor": line,
-        "title": {"font": {"size": 12}, "standoff": 8},
+        "title": {"font": {"size": 12}},
     }
     layout = {
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": text},
@@ -57,7 +57,7 @@ LEGEND = {
     "xanchor": "left",
     "y": 1,
     "yanchor": "bottom",
-    "entrywidth": 110,
+    "entrywidth": 100,
     "tracegroupgap": 0,
     "font": {"size": 11},
 }
@@ -81,13 +81,13 @@ def dress(shape: go.Figure, title: str, note: str, height: int, **layout: Any) -
     shape.update_layout(
         height=height,
         autosize=True,
-        margin={"l": 8, "r": 12, "t": 12, "b": 8},
+        margin={"l": 8, "r": 12, "t": 12, "b": 14},
         legend=LEGEND,
         meta={"title": title, "note": note},
         **layout,
     )
     shape.update_xaxes(AXIS, tickangle=0)
-    shape.update_yaxes(AXIS)
+    shape.update_yaxes(AXIS, title_standoff=8)
     return shape
 
 
@@ -172,6 +172,11 @@ def lines(*texts: str) -> str:
                 line = f"{line} {word}".strip()
         broken.append(line)
     return "<br>".join(escape(line) for line in broken if line)
+
+
+def most(values: Sequence[float], minimise: bool) -> list[float]:
+    """The best three quarters of values: what a picture has to show well."""
+    return sorted(values, reverse=not minimise)[: len(values) - len(values) // 4]
 
 
 def reach(values: Sequence[float], least: Sequence[float]) -> list[float]:

@@ -6,10 +6,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from autosd.results.report.look import dress, reach, value_axis
+from autosd.results.report.look import dress, most, reach, value_axis
 from autosd.results.report.story import Story
 
-BETWEEN, FOOT, BAR = 64, 50, 60
+BETWEEN, FOOT, BAR = 66, 62, 64
 """Pixels for the axis below a panel, below the last one, and for a colour bar at the top."""
 COLOURS = "Cividis"
 
@@ -32,18 +32,19 @@ def panels(title: str, note: str, heights: Sequence[int], *, scale: bool = False
     )
     dress(shape, title, note, inside + top + FOOT, showlegend=False)
     shape.update_layout(margin={"t": top, "b": FOOT})
-    shape.update_xaxes(automargin=False)
+    shape.update_xaxes(automargin=False, title_standoff=6)
     return shape
 
 
 def colour_scale(story: Story, values: Sequence[float]) -> dict[str, Any]:
     """A colour axis over these values, its bar above the panels; bright is better."""
-    axis = value_axis(story, values)
-    low, high = reach(values, values)
+    axis = value_axis(story, most(values, story.minimise))
+    low, high = reach(values, most(values, story.minimise))
     bar = {
         "orientation": "h",
+        "yref": "container",
         "y": 1,
-        "yanchor": "bottom",
+        "yanchor": "top",
         "thickness": 10,
         "len": 0.9,
         "outlinewidth": 0,
