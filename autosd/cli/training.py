@@ -33,13 +33,10 @@ def train(
 
     Example: [bold]autosd best digits --yaml best.yaml && autosd train best.yaml --test[/bold]
     """
-    from autosd.recipe import Recipe
     from autosd.results.train import train as run
 
-    read = Recipe.read(recipe)
-    folder = out or options.RUNS / f"train-{recipe.stem}"
     notes = side()
-    trained = run(read, folder, test=test, threads=cpus, watch=lambda report: _epoch(report, notes))
+    trained = run(recipe, out, test=test, threads=cpus, watch=lambda report: _epoch(report, notes))
     for warning in trained.warnings:
         notes.print(f"note: {warning}", markup=False)
     if as_json:

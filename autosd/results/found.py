@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from autosd.recipe import StudyDefinition
+from autosd.results.attachments import attach, write_note
 from autosd.results.best import write_from_confirmation
 from autosd.results.leaderboard import BASELINE, Row, leaderboard
-from autosd.results.note import write_note
 from autosd.results.outcome import Comparison, Winner, against_baseline, winner
 from autosd.results.state import short
 from autosd.results.wording import sentence
@@ -71,6 +71,7 @@ class Found:
                 {"recipe": one.label, "mean": one.mean, "sd": one.sd, "n": one.n}
                 for one in self.outcome.finalists
             ],
+            "ended": self.outcome.ended or None,
             "seconds": round(self.outcome.seconds, 1),
         }
 
@@ -120,14 +121,14 @@ def search(
         engine=engine,
         command=command,
         watch=watch,
-        opened=lambda folder: write_note(folder, "", ()),
+        opened=write_note,
         ended=lambda outcome: ends.append(_end(outcome)),
     )
     return ends[0]
 
 
 def _end(outcome: Outcome) -> Found:
-    """Write `best/` and the study's note; to be called with the lock held."""
+    """Write `best/`, note and figures of the dashboard; to be called with the lock held."""
     folder = outcome.folder
     records = folder.records()
     won = winner(folder, records)
@@ -135,6 +136,5 @@ def _end(outcome: Outcome) -> Found:
     families = dict.fromkeys((BASELINE, *folder.space.families))
     rows = leaderboard(records, families, folder.minimise)
     kept = won is not None and write_from_confirmation(folder, won)
-    found = Found(outcome, rows, comparisons, won, folder.best if kept else None)
-    write_note(folder, found.verdict, comparisons)
-    return found
+    attach(folder)
+    return Found(outcome, rows, comparisons, won, folder.best if kept else None)

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,13 @@ from autosd.results.readings import note_reading
 from autosd.search.engines import processors
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from autosd.training.report import EpochReport
     from autosd.training.trainer import Trainer
 
 RESULT = "metrics.json"
+RUNS = Path("runs")
 SHOWN = ("top1", "top5", "nll", "ece")
 Watch = Callable[["EpochReport"], None]
 
@@ -43,10 +46,16 @@ class Trained:
     images: dict[str, int]
     warnings: tuple[str, ...] = ()
 
+    def load(self) -> "Module":
+        """The student in eval mode; see `autosd.load`."""
+        from autosd.training.export import load_student
+
+        return load_student(self.folder)
+
 
 def train(
-    recipe: Recipe,
-    folder: Path,
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    folder: str | Path | None = None,
     *,
     test: bool = False,
     threads: int | None = None,
@@ -57,8 +66,9 @@ def train(
     A run that was interrupted goes on from its last epoch; a finished one is not repeated.
 
     Args:
-        recipe: checked before anything is written.
-        folder: takes checkpoint, history, student and metrics.
+        recipe: or its keys as a mapping, or its file; checked before anything is written.
+        folder: takes checkpoint, history, student and metrics; None is `runs/train-NAME` with the
+            name of the recipe's file, or without one its hash.
         test: whether the test part is read; each reading is noted in `folder/split.json`.
         threads: processor threads, None for as many as there are cores.
         watch: is shown every epoch.
@@ -70,6 +80,8 @@ def train(
     from autosd.data.loading import load_data
     from autosd.strategies.check import check_recipe
 
+    folder = folder_for(recipe) if folder is None else Path(folder)
+    recipe = _read(recipe)
     warnings = check_recipe(recipe)
     _refuse_another(recipe, folder)
     done = _finished(folder, ("val", "test") if test else ("val",))
@@ -93,6 +105,20 @@ def train(
     }
     write_json(folder / RESULT, facts)
     return _trained(folder, facts, tuple(metrics))
+
+
+def folder_for(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
+    """Where a run of this recipe goes that was given no folder."""
+    if isinstance(recipe, str | Path):
+        return RUNS / f"train-{Path(recipe).stem}"
+    return RUNS / f"train-{_read(recipe).fingerprint()}"
+
+
+def _read(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
+    """The recipe of a file, of a mapping, or itself."""
+    if isinstance(recipe, str | Path):
+        return Recipe.read(Path(recipe))
+    return recipe if isinstance(recipe, Recipe) else Recipe.parse(recipe, "recipe")
 
 
 def _finished(folder: Path, parts: tuple[str, ...]) -> Trained | None:
@@ -152,4 +178,4 @@ def _metrics(trainer: "Trainer", part: str) -> dict[str, float]:
 def _refuse_another(recipe: Recipe, folder: Path) -> None:
     path = folder / "recipe.yaml"
     if path.is_file() and Recipe.read(path).fingerprint() != recipe.fingerprint():
-        raise AutosdError(f"{folder}: holds a run of another recipe; choose another --out")
+        raise AutosdError(f"{folder}: holds a run of another recipe; choose another folder (--out)")
