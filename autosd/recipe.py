@@ -219,6 +219,7 @@ class StudyDefinition(Document):
     per_trial: SlotSpec = SlotSpec()
     slots: int | None = Field(None, ge=1)
     time_budget: float | None = Field(None, gt=0, description="seconds")
+    patience: int | None = Field(None, ge=1, description="trials without a better best value")
     seed: int = Field(0, ge=0, lt=2**31)
 
     @field_validator("name")

@@ -16,6 +16,7 @@ OPTIONS = {
     "trials": "--trials",
     "recipe.epochs": "--epochs",
     "time_budget": "--time-budget",
+    "patience": "--patience",
     "sampler": "--sampler",
     "pruner": "--pruner",
     "slots": "--slots",

@@ -8,8 +8,10 @@ import typer
 from autosd.cli import (
     compare,
     doctor,
+    enqueue,
     evaluate,
     export,
+    inspect,
     listing,
     predict,
     report,
@@ -17,6 +19,7 @@ from autosd.cli import (
     stop,
     studies,
     training,
+    trials,
 )
 from autosd.cli.guard import Commands, catch_signals
 from autosd.cli.log import terminal
@@ -55,6 +58,8 @@ def _start(
 app.command("search")(search.search)
 app.command("status")(studies.status)
 app.command("stop")(stop.stop)
+app.command("trials")(trials.trials)
+app.command("enqueue")(enqueue.enqueue)
 app.command("best")(studies.best)
 app.command("dashboard")(studies.dashboard)
 app.command("train")(training.train)
@@ -64,6 +69,7 @@ app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("evaluate")(evaluate.evaluate)
+app.command("inspect")(inspect.inspect)
 app.command("list")(listing.show)
 app.command("doctor")(doctor.doctor)
 

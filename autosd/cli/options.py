@@ -55,6 +55,9 @@ Epochs = Annotated[int | None, typer.Option(help="Epochs of a trial.")]
 TimeBudget = Annotated[
     str | None, typer.Option(metavar="TIME", help="No new trial after it: 90s, 30m, 2h.")
 ]
+Patience = Annotated[
+    int | None, typer.Option(help="End after so many trials that did not improve the best.")
+]
 Sampler = Annotated[
     str | None,
     typer.Option(

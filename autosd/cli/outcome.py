@@ -41,6 +41,8 @@ def show(found: "Found", directory: Path, console: Console) -> None:
         f"{counts.failed} failed) in {duration(outcome.seconds)}{use}",
         markup=False,
     )
+    if outcome.ended:
+        console.print(f"Search {outcome.ended.removeprefix('ended ')}.", markup=False)
     _say_what_next(found, directory, console)
 
 

@@ -2,13 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from autosd.cli import options
-from autosd.cli.console import emit, people, side
+from autosd.cli.console import begun, emit, people, side
 from autosd.cli.log import study_log
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def search(
     trials: options.Trials = None,
     epochs: options.Epochs = None,
     time_budget: options.TimeBudget = None,
+    patience: options.Patience = None,
     sampler: options.Sampler = None,
     pruner: options.Pruner = None,
     slots: options.Slots = None,
@@ -67,7 +68,7 @@ def search(
     notes = side()
     from autosd.results.found import prepare
 
-    ready = prepare(definition, fixed, directory, storage=storage, progress=_telling(notes))
+    ready = prepare(definition, fixed, directory, storage=storage, progress=begun(notes))
     for line in ready.advice:
         notes.print(f"note: {line}", markup=False, soft_wrap=True)
     if dry_run:
@@ -122,15 +123,3 @@ def _forecast(ready: "Ready", as_json: bool) -> None:
         )
         return
     show_forecast(ready.definition, expected, people())
-
-
-def _telling(notes: Console) -> Any:
-    """Progress of reading data: a line when something begins that takes long."""
-    begun: set[str] = set()
-
-    def tell(what: str, done: int, count: int) -> None:
-        if what not in begun:
-            begun.add(what)
-            notes.print(f"{what} ({count:,})", markup=False, soft_wrap=True)
-
-    return tell

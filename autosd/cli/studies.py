@@ -65,8 +65,10 @@ def _show_state(state: "State", console: Console) -> None:
         f"{now.counted} of {state.planned}: {now.complete} complete, "
         f"{now.pruned} pruned, {now.failed} failed",
     )
-    if state.exhausted:
-        table.add_row("space", "exhausted: the last proposals all repeated earlier trials")
+    if state.ended:
+        table.add_row("end", escape(state.ended))
+    if state.queued:
+        table.add_row("asked", f"{state.queued} by `autosd enqueue`, tried when the plan has room")
     table.add_row("now", f"{now.running} running, {now.waiting} waiting; {escape(state.driver)}")
     if state.winner is not None:
         table.add_row("best", escape(state.winner.line))

@@ -1,8 +1,8 @@
-"""Names that others chose, such as those of classes, as one harmless line of text."""
+"""Names and texts that others chose, such as those of classes, as one harmless line."""
 
 MOST_LETTERS = 200
 
 
-def one_line(text: str) -> str:
-    """At most 200 letters; what cannot be printed (control codes, line ends) becomes `?`."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:MOST_LETTERS])
+def one_line(text: str, most: int = MOST_LETTERS) -> str:
+    """At most so many letters; what cannot be printed (control codes, line ends) becomes `?`."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:most])

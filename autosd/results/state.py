@@ -7,9 +7,10 @@ from typing import Any
 from autosd.errors import AutosdError
 from autosd.results.best import holds
 from autosd.results.outcome import Winner, winner
-from autosd.search import ledger
+from autosd.search import ending, ledger
 from autosd.search.ledger import Counts
 from autosd.search.meter import Use
+from autosd.search.queue import requests
 from autosd.search.records import TrialRecord
 from autosd.search.store import LockUnusable, lock_if_free, read_owner
 from autosd.search.study import StudyFolder, close
@@ -30,7 +31,8 @@ class State:
         utilisation: share of slot time spent in steps, None before the first step.
         failures: trials that failed or diverged: `trial`, `state`, `reason`.
         model_dir: the winner's student, None where there is none yet.
-        exhausted: whether the plan stays unfulfilled because nothing new is proposed.
+        ended: why the search ended before its plan was full, in words; empty where it did not.
+        queued: recipes that users asked for and that are no trials yet.
     """
 
     name: str
@@ -42,7 +44,8 @@ class State:
     utilisation: float | None
     failures: list[dict[str, Any]]
     model_dir: Path | None
-    exhausted: bool
+    ended: str = ""
+    queued: int = 0
 
     def need_winner(self) -> Winner:
         """The winner.
@@ -67,6 +70,8 @@ class State:
             "best": None if won is None else short(won),
             "utilisation": self.utilisation,
             "failures": self.failures,
+            "ended": self.ended or None,
+            "queued": self.queued,
         }
 
 
@@ -94,7 +99,8 @@ def read(name: str, root: Path) -> State:
     try:
         records = folder.records(study)
         counts = ledger.counts(study)
-        left = ledger.wants_more(study, folder.definition.trials) or counts.running
+        plan = folder.definition
+        ended = "" if counts.running else ending.reason(study, plan.trials, plan.patience)
         use = Use(**study.user_attrs.get("use", {}))
     finally:
         close(study)
@@ -103,14 +109,15 @@ def read(name: str, root: Path) -> State:
     return State(
         name=folder.name,
         folder=folder.path,
-        planned=folder.definition.trials,
+        planned=plan.trials,
         counts=counts,
         driver=driver,
         winner=won,
         utilisation=use.share,
         failures=[_failure(record) for record in records if record.state in BAD],
         model_dir=folder.best if kept else None,
-        exhausted=not left and counts.counted < folder.definition.trials,
+        ended=ended,
+        queued=len(requests(folder.path)),
     )
 
 

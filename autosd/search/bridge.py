@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from autosd import yamlfile
 from autosd.files import write_text
 from autosd.recipe import Recipe
-from autosd.search import ledger, records
+from autosd.search import ending, ledger, records
 from autosd.search.curve import Curve
 from autosd.search.jobs import DONE, WAIT, Answer, Failure, Job, Result
 from autosd.search.meter import USE, Meter
@@ -47,6 +47,8 @@ class Search:
         job: a job whose fields other than key, recipe, folder and number every trial takes.
         time_budget: seconds of all sessions together after which no trial begins, or None.
         propose: called before each new trial; may enqueue one of its own.
+        take_up: called before each look whether a trial begins; may enqueue what a user asked for.
+        patience: trials without a better best value after which no trial begins, or None.
     """
 
     study: optuna.Study
@@ -58,6 +60,8 @@ class Search:
     job: Job
     time_budget: float | None = None
     propose: Callable[[], object] = lambda: None
+    take_up: Callable[[], object] = lambda: None
+    patience: int | None = None
 
 
 @dataclass
@@ -96,7 +100,7 @@ class StudyBridge:
         self.announced = False
         self._live: dict[str, _Live] = {}
         self._twin: int | None = None
-        self._exhausted = False
+        self._said_why = False
         self._counts = ledger.counts(search.study)
         self._before = self._counts.counted
         self._best = _best(search.study)
@@ -110,7 +114,7 @@ class StudyBridge:
         study = self.search.study
         if any(live.trial.number == self._twin for live in self._live.values()):
             return WAIT
-        while not self.over:
+        while self._wants_more():
             self.search.propose()
             trial, recipe = ledger.ask(study, self.search.space, self.search.base)
             first = ledger.first_like(study, trial)
@@ -120,13 +124,19 @@ class StudyBridge:
             if first.state is TrialState.RUNNING:
                 self._twin = first.number
                 return WAIT
-        self._say_exhausted()
+        self._say_why()
         return WAIT if self._live else DONE
 
     @property
     def over(self) -> bool:
-        """Whether no trial will begin: the plan is full, the space exhausted or the time spent."""
-        return self._spent() or not ledger.wants_more(self.search.study, self.search.planned)
+        """Whether no trial will begin: see `ending`, or the time is spent."""
+        about = self.search.study, self.search.planned, self.search.patience
+        return self._spent() or not ending.goes_on(*about)
+
+    def _wants_more(self) -> bool:
+        """Whether a trial begins now, after what users asked for has been put in the queue."""
+        self.search.take_up()
+        return not self.over
 
     def _start(self, trial: Trial, recipe: Recipe) -> Job:
         number = ledger.lineage(trial)
@@ -300,17 +310,13 @@ class StudyBridge:
             )
         return True
 
-    def _say_exhausted(self) -> None:
-        """Say once that the plan stays unfulfilled because nothing new is proposed."""
-        study, planned = self.search.study, self.search.planned
-        counted = ledger.counts(study).counted
-        if self._exhausted or counted + len(self._live) >= planned or not ledger.exhausted(study):
-            return
-        self._exhausted = True
-        self.watch.say(
-            f"the space is exhausted after {counted} of {planned} trials: the last "
-            f"{ledger.MOST_DUPLICATES} proposals repeated earlier ones; the finalists follow"
-        )
+    def _say_why(self) -> None:
+        """Say once why the plan stays unfulfilled; running trials may still change that."""
+        about = self.search.study, self.search.planned, self.search.patience
+        why = "" if self._said_why or self._live else ending.reason(*about)
+        if why:
+            self._said_why = True
+            self.watch.say(f"{why}; the finalists follow")
 
     def _tell(self) -> None:
         now = self._counts

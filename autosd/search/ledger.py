@@ -137,13 +137,18 @@ def enqueue(
     study: optuna.Study,
     space: Space,
     params: Mapping[str, Any],
-    origin: Literal["default", "prior", "search"],
+    origin: Literal["default", "prior", "search", "user"],
     *,
     protected: bool = False,
+    marks: Mapping[str, str] | None = None,
 ) -> None:
-    """Put parameters in the queue after checking them against the space (rule R10)."""
+    """Put parameters in the queue after checking them against the space (rule R10).
+
+    `marks` are further attributes of the trial, written with it in one step.
+    """
     space.check_params(params)
-    study.enqueue_trial(dict(params), user_attrs={"origin": origin, "protected": protected})
+    attrs = {"origin": origin, "protected": protected, **(marks or {})}
+    study.enqueue_trial(dict(params), user_attrs=attrs)
 
 
 def enqueue_defaults(study: optuna.Study, space: Space) -> int:

@@ -15,7 +15,7 @@ from autosd.data.loading import check_data, load_data
 from autosd.errors import AutosdError
 from autosd.models.build import build_student, check_model
 from autosd.recipe import ModelSpec, StudyDefinition
-from autosd.search import finalists, ledger
+from autosd.search import ending, finalists, ledger, queue
 from autosd.search.advice import check_space
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.chain import ChainBridge
@@ -54,6 +54,7 @@ class Outcome:
         seconds: wall time of this call.
         resumed: whether the study was there before.
         worked: whether anything was left to do.
+        ended: why the search ended before its plan was full, empty where it did not.
     """
 
     folder: StudyFolder
@@ -63,6 +64,7 @@ class Outcome:
     seconds: float
     resumed: bool
     worked: bool
+    ended: str = ""
 
 
 @dataclass(frozen=True)
@@ -259,6 +261,7 @@ class _Session:
             seconds=time.monotonic() - begin,
             resumed=resumed,
             worked=worked,
+            ended=ending.reason(self.study, self.definition.trials, self.definition.patience),
         )
 
     def _ready(self, study: optuna.Study) -> optuna.Study:
@@ -266,6 +269,7 @@ class _Session:
         definition, space = self.definition, self.folder.space
         ledger.sweep(study)
         ledger.enqueue_defaults(study, space)
+        self._take_up(study)
         sampler = make_sampler(
             definition.sampler,
             definition.seed,
@@ -287,7 +291,14 @@ class _Session:
             job=self._with(keep_logits=("val", finalists.PART)),
             time_budget=definition.time_budget,
             propose=self._propose,
+            take_up=lambda: self._take_up(self.study),
+            patience=definition.patience,
         )
+
+    def _take_up(self, study: optuna.Study) -> None:
+        """Put what users left in the folder into the queue, while the plan has room."""
+        about = self.folder.space, self.folder.path, self.definition.trials
+        queue.take_up(study, *about, self.watch.say)
 
     def _propose(self) -> None:
         """A random trial against repeats; where the sampler learns, a prior trial now and then."""

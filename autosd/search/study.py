@@ -21,7 +21,7 @@ from autosd.search.records import TrialRecord, records
 from autosd.search.space import Space
 from autosd.search.store import StudyLock
 
-MAY_CHANGE = ("trials", "slots", "time_budget")
+MAY_CHANGE = ("trials", "slots", "time_budget", "patience")
 OURS = {
     ".lock",
     "space.yaml",
@@ -66,7 +66,7 @@ class StudyFolder:
         """Create the study, or open it again with the same definition.
 
         To be called with `StudyLock(lock_path(root, name))` taken. What may change on resuming is
-        `trials`, `slots` and `time_budget`; these are taken from `definition`.
+        `trials`, `slots`, `time_budget` and `patience`; these are taken from `definition`.
 
         Args:
             root: the folder of studies.

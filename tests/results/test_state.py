@@ -19,10 +19,11 @@ def test_a_study_that_finds_nothing_new_is_exhausted(tmp_path: Path):
     study = folder.load(read_only=False)
     first, _ = ledger.ask(study, space, definition.recipe)
     ledger.tell_complete(study, first, 0.5)
-    assert not read("s", tmp_path).exhausted
+    assert read("s", tmp_path).ended == ""
     while ledger.wants_more(study, definition.trials):
         again, _ = ledger.ask(study, space, definition.recipe)
         ledger.tell_duplicate(study, again, ledger.trials(study)[0])
     close(study)
     state = read("s", tmp_path)
-    assert (state.exhausted, state.counts.complete, state.counts.duplicates) == (True, 1, 20)
+    assert state.ended.startswith("the space is exhausted after 1 of")
+    assert (state.counts.complete, state.counts.duplicates) == (1, 20)
