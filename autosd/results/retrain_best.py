@@ -10,7 +10,7 @@ from autosd.results.numbers import mean_and_sd
 from autosd.results.outcome import Winner
 from autosd.results.retrain_grids import calibration, scores, way
 from autosd.results.retrain_table import Trained
-from autosd.results.retrained import Retrained
+from autosd.results.retrained import Retrained, Row
 from autosd.search.lists import Record
 from autosd.search.study import StudyFolder
 
@@ -93,12 +93,17 @@ def _score(won: Winner, table: Retrained) -> list[str]:
 
 
 def _calibration(table: Retrained) -> list[str]:
-    grid, fitted = calibration(table), table.rows[0].temperature
-    use = (
-        "This recipe has no temperature: no confirmation run of it held images back to fit one on."
-        if fitted is None
-        else f"Dividing the logits by {fitted.mean:.3f} before the softmax scales its "
-        "probabilities; `model.json` has the number as `details.temperature`. It was fitted with "
-        "fewer images to learn from than this student had, so the scaled row is the proof."
+    grid = calibration(table)
+    return [f"{grid.title}.", grid.markdown(), _scaling(table.rows[0])]
+
+
+def _scaling(row: Row) -> str:
+    """Whether the probabilities of the student should be scaled, and by what."""
+    if row.temperature is None or "nll" not in row.scaled:
+        return "This recipe has no temperature: no confirmation run of it held images back for one."
+    helps = row.scaled["nll"].mean < row.metrics["nll"].mean
+    return (
+        f"Dividing the logits by {row.temperature.mean:.3f} before the softmax "
+        f"{'lowers' if helps else 'does not lower'} the NLL on test. `model.json` has that number "
+        "as `details.temperature`; it comes from students that had fewer images to learn from."
     )
-    return [f"{grid.title}.", grid.markdown(), use]
