@@ -27,24 +27,28 @@ from autosd.search.records import TrialRecord
 
 HEIGHT, LOW = 420, 240
 DECLARED, MEASURED = 0.02, 0.15
-"""Costs this close, as a share, are the same: which of two is cheaper is then chance."""
+"""How close two costs are, as a share, where it is chance which is the smaller."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """A complete trial with what its training cost, plain training's as 1."""
+    """A complete trial with what its training cost, plain training's as 1.
+
+    Costs that differ by less than the share `tolerance` are equal.
+    """
 
     trial: TrialRecord
     value: float
     cost: float
+    tolerance: float
 
 
 def accuracy_against_cost(story: Story) -> go.Figure | None:
     """Complete trials over the cost of their training, with those that no cheaper one beats."""
-    prices, unit, same = costs(story)
+    prices, unit = costs(story)
     if len(prices) < 2:
         return None
-    front = pareto(prices, same, story.minimise)
+    front = pareto(prices, story.minimise)
     note = (
         f"Cost is {unit}; plain training costs 1. The line joins the trials that none of at most "
         "their cost beats. Values are of one seed on val: small steps of the line are chance."
@@ -66,20 +70,16 @@ def accuracy_against_cost(story: Story) -> go.Figure | None:
     return shape
 
 
-def costs(story: Story) -> tuple[list[Price], str, float]:
-    """Complete trials with their costs, in words what cost is, and what share is the same cost.
+def costs(story: Story) -> tuple[list[Price], str]:
+    """Complete trials with their costs, and in words what cost is.
 
     It is what strategies declare where all trials recorded that; else the measured seconds of an
     epoch over those of cross-entropy.
     """
     declared = [(one, _declared(story, one)) for one in story.complete]
     if declared and all(cost is not None for _, cost in declared):
-        found = [Price(one, one.value or 0.0, cost or 0.0) for one, cost in declared]
-        return (
-            found,
-            "what the strategies declare for a step, branches and heads included",
-            DECLARED,
-        )
+        found = [Price(one, one.value or 0.0, cost or 0.0, DECLARED) for one, cost in declared]
+        return found, "what the strategies declare for a step, branches and heads included"
     seconds = {
         one.number: effort.epoch_seconds
         for one in story.complete
@@ -87,25 +87,18 @@ def costs(story: Story) -> tuple[list[Price], str, float]:
     }
     plain = [seconds[one.number] for one in story.complete if _plain(one, seconds)]
     if not plain or not statistics.median(plain):
-        return [], "", MEASURED
+        return [], ""
     unit = statistics.median(plain)
     prices = [
-        Price(one, one.value or 0.0, seconds[one.number] / unit)
+        Price(one, one.value or 0.0, seconds[one.number] / unit, MEASURED)
         for one in story.complete
         if one.number in seconds
     ]
-    words = "the measured time of an epoch, which other work on the machine disturbs"
-    return prices, words, MEASURED
+    return prices, "the measured time of an epoch, which other work on the machine disturbs"
 
 
-def pareto(prices: Sequence[Price], same: float, minimise: bool = False) -> list[Price]:
-    """The trials that none of at most their cost beats, the cheapest first.
-
-    Args:
-        prices: trials with costs.
-        same: costs that differ by less than this share are equal.
-        minimise: whether a smaller value is better.
-    """
+def pareto(prices: Sequence[Price], minimise: bool = False) -> list[Price]:
+    """The trials that none of at most their cost beats, the cheapest first."""
     sign = -1.0 if minimise else 1.0
     ranked = sorted(prices, key=lambda one: (one.cost, -sign * one.value, one.trial.number))
     front: list[Price] = []
@@ -113,7 +106,7 @@ def pareto(prices: Sequence[Price], same: float, minimise: bool = False) -> list
         best = front[-1] if front else None
         if best is not None and sign * (one.value - best.value) <= 0:
             continue
-        if best is not None and one.cost <= best.cost * (1 + same):
+        if best is not None and one.cost <= best.cost * (1 + one.tolerance):
             front.pop()
         front.append(one)
     return front
