@@ -14,7 +14,9 @@ from autosd.results.lines import Lines
 from autosd.search.definition import Words, base_values, resolve
 from autosd.search.definition import seconds as seconds_of
 from autosd.search.engines import EngineName
+from autosd.search.requests import refuse_if_driven
 from autosd.search.run import Ready
+from autosd.search.study import lock_path
 
 WORDS = Words(
     {
@@ -25,6 +27,7 @@ WORDS = Words(
         "trials": "trials",
         "recipe.epochs": "epochs",
         "time_budget": "time_budget",
+        "patience": "patience",
         "sampler": "sampler",
         "pruner": "pruner",
         "slots": "slots",
@@ -46,6 +49,7 @@ def search(
     trials: int | None = None,
     epochs: int | None = None,
     time_budget: str | float | None = None,
+    patience: int | None = None,
     sampler: str | None = None,
     pruner: str | None = None,
     slots: int | None = None,
@@ -66,7 +70,7 @@ def search(
     Args:
         study: a file, a name of `autosd list studies`, the name of a study under `dir`, or the
             keys of a study file as a mapping; None is the study of `data`, or of the digits.
-        name, data, model, space, trials, epochs, sampler, pruner, slots, cpus_per_trial,
+        name, data, model, space, trials, epochs, patience, sampler, pruner, slots, cpus_per_trial,
             gpus_per_trial, storage, seed: as the options of the command; None leaves the study's.
         time_budget: seconds after which no trial begins, or a text such as `30m`.
         settings: any other key with its value, such as `{"batch_size": 64}`.
@@ -86,6 +90,7 @@ def search(
         "trials": trials,
         "recipe.epochs": epochs,
         "time_budget": _seconds(time_budget),
+        "patience": patience,
         "sampler": sampler,
         "pruner": pruner,
         "slots": slots,
@@ -96,6 +101,7 @@ def search(
     root = Path(dir)
     values, where = _values(study, data, root)
     definition, fixed = resolve(values, where, options, settings or {}, WORDS)
+    refuse_if_driven(lock_path(root, definition.name))
     lines = Lines(watch or (lambda line: None), definition.objective)
     ready = _prepared(definition, fixed, root, storage)
     for line in ready.advice:

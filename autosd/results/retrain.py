@@ -17,6 +17,7 @@ from autosd.data.loading import load_data
 from autosd.errors import AutosdError, WorkFailed
 from autosd.files import write_json
 from autosd.recipe import Recipe
+from autosd.results.attachments import attach
 from autosd.results.calibration import PART as FITTED_ON
 from autosd.results.calibration import temperatures
 from autosd.results.outcome import Winner, winner
@@ -102,6 +103,7 @@ def retrain(
         table = _table(folder, won, data, trained)
         write_json(folder.retrain / FILE, table.mapping())
         write_from_retraining(folder, won, table, trained[0])
+        attach(folder)
     return Done(table, folder.best, time.monotonic() - begin)
 
 

@@ -1,5 +1,6 @@
 """A study from Python, on a finished small study."""
 
+import inspect
 import json
 import math
 import subprocess
@@ -14,7 +15,9 @@ import torch
 from plotly.graph_objects import Figure
 
 import autosd
+from autosd.results import calls
 from autosd.results.api import Study
+from autosd.results.calls import WORDS
 from autosd.results.frames import CURVE_COLUMNS, TRIAL_COLUMNS, trials_frame
 from autosd.results.report.figures import FIGURES
 from autosd.results.report.story import Story
@@ -191,6 +194,14 @@ def test_search_names_faults_by_its_own_arguments(tmp_path: Path):
         with pytest.raises(autosd.AutosdError, match=message):
             autosd.search(data="digits", dir=tmp_path / "runs", **given)
     assert not (tmp_path / "runs").exists()
+
+
+def test_search_has_every_option_of_the_command():
+    from autosd.cli.definition import OPTIONS
+
+    words = {key: word.removeprefix("--").replace("-", "_") for key, word in OPTIONS.items()}
+    assert WORDS.options == words
+    assert set(inspect.signature(calls.search).parameters) >= set(words.values())
 
 
 def test_the_package_of_the_search_can_be_called_whatever_was_imported_first():

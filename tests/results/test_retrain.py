@@ -265,3 +265,13 @@ def test_interrupted_and_started_again_it_ends_with_the_same_table(root: Path, t
     resumed = retrain("tiny", root, seeds=1, epochs=2, engine="inline")
     assert settled(resumed) == settled(whole)
     assert readings(root) == readings(tmp_path / "other")
+
+
+def test_the_note_on_the_dashboard_has_the_table(trained: Path):
+    import optuna_dashboard
+
+    folder = StudyFolder.find("tiny", trained)
+    note = optuna_dashboard.get_note(folder.load())
+    table = read_retrained(folder)
+    assert "## Retrained on all training data, on `test`" in note
+    assert all(f"| {row.recipe} | " in note for row in table.rows)
