@@ -9,6 +9,7 @@ from autosd.cli import (
     compare,
     doctor,
     enqueue,
+    ensemble,
     evaluate,
     export,
     inspect,
@@ -65,6 +66,7 @@ app.command("dashboard")(studies.dashboard)
 app.command("train")(training.train)
 app.command("retrain")(training.retrain)
 app.command("compare")(compare.compare)
+app.command("ensemble")(ensemble.ensemble)
 app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)

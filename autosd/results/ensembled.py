@@ -94,8 +94,10 @@ class DistilledRow:
         role: `distilled` (soft labels alone), `distilled with the winner's strategies`, `winner` or
             `cross_entropy`.
         top1, nll: on test over the seeds.
-        to_winner, to_cross_entropy: paired by seed; None for itself, or where no seed is shared.
-        verdict: against the winner; `reference` for the winner.
+        to_winner, nll_to_winner: paired by seed; None for itself, or where no seed is shared.
+        to_cross_entropy: top1, likewise.
+        verdict: of top1 against the winner; `reference` for the winner, `incomplete` where runs of
+            either are missing.
         models: folders of its students by seed, relative to the study folder.
     """
 
@@ -104,6 +106,7 @@ class DistilledRow:
     top1: Summary
     nll: Summary
     to_winner: Difference | None
+    nll_to_winner: Difference | None
     to_cross_entropy: Difference | None
     verdict: str
     models: Mapping[int, str]
@@ -240,6 +243,7 @@ def _row(values: Mapping[str, Any]) -> DistilledRow:
         "top1": Summary(**values["top1"]),
         "nll": Summary(**values["nll"]),
         "to_winner": _difference(values["to_winner"]),
+        "nll_to_winner": _difference(values["nll_to_winner"]),
         "to_cross_entropy": _difference(values["to_cross_entropy"]),
         "models": {int(seed): path for seed, path in values["models"].items()},
     }

@@ -45,5 +45,5 @@ def likelihood_difference(first: Rows, second: Rows) -> Difference:
     Args:
         first, second: probability of the true class `[N]`, paired by image, cut at `TINY`.
     """
-    nats = (-np.log(np.maximum(rows, TINY)) for rows in (first, second))
-    return paired_difference(*(list(map(float, rows)) for rows in nats))
+    nats = [(-np.log(np.maximum(rows, TINY))).tolist() for rows in (first, second)]
+    return paired_difference(nats[0], nats[1])

@@ -46,18 +46,17 @@ from autosd.streams import Clock
 ROWS, LABELS = "log_probabilities", "labels"
 
 
-def write_table(path: Path, log_probabilities: Tensor, labels: Tensor) -> None:
-    """Write what a teacher says of each training image.
+def table_bytes(log_probabilities: Tensor, labels: Tensor) -> bytes:
+    """The file with what a teacher says of each training image.
 
     Args:
-        path: a new file.
         log_probabilities: `[N, K]`, rows in the order of the training part.
         labels: `[N]`, by which a table of other images is noticed.
     """
     count, classes = log_probabilities.shape
     dtype = memory_dtype(count, classes, 1, "soft_labels")
     table = {ROWS: log_probabilities.to("cpu", dtype).contiguous(), LABELS: labels.cpu()}
-    safetensors.torch.save_file(table, path)
+    return safetensors.torch.save(table)
 
 
 def read_table(path: Path, run: RunSpec) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from autosd.errors import AutosdError
 from autosd.models.student import Activations
-from autosd.strategies.soft_labels import SoftLabels, write_table
+from autosd.strategies.soft_labels import SoftLabels, table_bytes
 from autosd.strategies.strategy import Targets
 
 from .conformance import digits, recipe_for, trained, trainer_for
@@ -21,7 +21,8 @@ LABELS = [0, 1, 2, 1]
 
 
 def table_of(folder: Path, rows: torch.Tensor, labels: list[int] | None = None) -> str:
-    write_table(folder / "t.safetensors", rows, torch.tensor(labels or LABELS))
+    content = table_bytes(rows, torch.tensor(labels or LABELS))
+    (folder / "t.safetensors").write_bytes(content)
     return "t.safetensors"
 
 
@@ -118,7 +119,7 @@ def test_the_table_is_in_no_checkpoint_and_the_run_resumes(tmp_path: Path) -> No
         torch.randn(len(part), 10, generator=torch.Generator().manual_seed(1)), 1
     )
     recipe = recipe_for("soft_labels", {"file": str(tmp_path / "t")}, epochs=2)
-    write_table(tmp_path / "t", rows, torch.from_numpy(part.labels))
+    (tmp_path / "t").write_bytes(table_bytes(rows, torch.from_numpy(part.labels)))
     whole = trained(recipe)
     assert "soft_labels/teacher" in whole.history[0]["terms"]
     assert not whole.strategies.state_dict()

@@ -1,0 +1,180 @@
+"""The students of a study that may join an ensemble, and where their weights are."""
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from autosd.errors import AutosdError
+from autosd.recipe import Recipe
+from autosd.search.lists import read_records
+from autosd.search.records import TrialRecord
+from autosd.search.study import StudyFolder
+
+PART = "select"
+MEMBERS = "members"
+SOUP = "-soup"
+LOGITS = "logits.npz"
+CHECKPOINT = "last.pt"
+MODEL = "model"
+FINALIST, TRIAL, AGAIN = "finalist", "trial", "trained again"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A student that was trained on `train` alone.
+
+    Attributes:
+        label: of its recipe, such as `masd-0012`.
+        family: of the space.
+        recipe: with its seed.
+        trial: of the search it comes from, or whose recipe it has; None where there is none.
+        origin: `finalist`, `trial` or `trained again`.
+        folder: has its logits on select.
+        weights: the folder of its exported student, or its checkpoint; None where both are gone.
+    """
+
+    label: str
+    family: str
+    recipe: Recipe
+    trial: int | None
+    origin: str
+    folder: Path
+    weights: Path | None
+
+    @property
+    def name(self) -> str:
+        """Label and seed."""
+        return f"{self.label}-{self.recipe.seed}"
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """Names of its recipe's strategies."""
+        return tuple(spec.name for spec in self.recipe.strategies)
+
+    @property
+    def soup(self) -> bool:
+        """Whether its weights are the mean over the last quarter of its epochs."""
+        return self.recipe.average.kind == "swa"
+
+
+def candidates(
+    folder: StudyFolder, records: Sequence[TrialRecord], members: Path
+) -> list[Candidate]:
+    """Finalists' students, those of complete trials, and those that were trained again.
+
+    Args:
+        folder: of the study.
+        records: its trials.
+        members: runs that `--train-missing` made.
+    """
+    numbers = {record.lineage: record.number for record in records}
+    found = [*_finalists(folder, numbers), *_trials(folder, records), *_soups(members, numbers)]
+    return [_renewed(one, members) for one in found]
+
+
+def logits(
+    candidate: Candidate, labels: npt.NDArray[np.int64], classes: int
+) -> npt.NDArray[np.float16]:
+    """A candidate's logits `[N, K]` on select.
+
+    Raises:
+        AutosdError: the file is damaged, or of other images.
+    """
+    path = candidate.folder / LOGITS
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            rows: npt.NDArray[np.float16] = kept[PART]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise AutosdError(
+            f"{path}: cannot be read ({error}); without this file the student is left out"
+        ) from None
+    if rows.shape != (len(labels), classes):
+        raise AutosdError(
+            f"{path}: has {list(rows.shape)} logits of {PART}, not {[len(labels), classes]}"
+        )
+    return rows
+
+
+def to_make_soup_of(
+    records: Sequence[TrialRecord], found: Sequence[Candidate], minimise: bool
+) -> Candidate | None:
+    """The student of the best trial by val, whose last epochs may be averaged; None before one.
+
+    Val, not select: what is chosen by `select` could not be held against its folds.
+    """
+    complete = [one for one in records if one.state == "complete" and one.value is not None]
+    sign = 1 if minimise else -1
+    for record in sorted(complete, key=lambda one: (sign * (one.value or 0.0), one.number)):
+        for one in found:
+            if one.trial == record.number and one.origin != FINALIST and not one.soup:
+                return one
+    return None
+
+
+def soup_of(candidate: Candidate, members: Path) -> Candidate:
+    """The same training with the weights of its last quarter of epochs averaged.
+
+    Averaging looks on: the weights of each epoch are those of the training without it.
+    """
+    average = candidate.recipe.average.model_copy(update={"kind": "swa"})
+    soup = replace(
+        candidate,
+        label=f"{candidate.label}{SOUP}",
+        recipe=candidate.recipe.model_copy(update={"average": average}),
+        origin=AGAIN,
+        weights=None,
+    )
+    return replace(soup, folder=members / soup.name)
+
+
+def _finalists(folder: StudyFolder, numbers: dict[int, int]) -> Iterator[Candidate]:
+    for record in read_records(folder.finalists):
+        if record.failure is None and (record.folder / LOGITS).is_file():
+            yield _of_run(record.folder, record.label, numbers, FINALIST)
+
+
+def _soups(members: Path, numbers: dict[int, int]) -> Iterator[Candidate]:
+    for record in read_records(members):
+        if record.label.endswith(SOUP) and record.failure is None:
+            yield _of_run(record.folder, record.label, numbers, AGAIN)
+
+
+def _of_run(path: Path, label: str, numbers: dict[int, int], origin: str) -> Candidate:
+    """The student of a run of a list, whose label tells family and trial."""
+    family, _, rest = label.removesuffix(SOUP).partition("-")
+    recipe = Recipe.read(path / "recipe.yaml")
+    model = path / MODEL
+    weights = model if (model / "model.json").is_file() else None
+    trial = numbers.get(int(rest)) if rest.isdigit() else None
+    return Candidate(label, family, recipe, trial, origin, path, weights)
+
+
+def _trials(folder: StudyFolder, records: Sequence[TrialRecord]) -> Iterator[Candidate]:
+    for record in records:
+        path = folder.trial(record.lineage)
+        if record.state != "complete" or not (path / LOGITS).is_file():
+            continue
+        checkpoint = path / CHECKPOINT
+        yield Candidate(
+            label=f"{record.family}-{record.lineage:04d}",
+            family=record.family,
+            recipe=Recipe.read(path / "recipe.yaml"),
+            trial=record.number,
+            origin=TRIAL,
+            folder=path,
+            weights=checkpoint if checkpoint.is_file() else None,
+        )
+
+
+def _renewed(candidate: Candidate, members: Path) -> Candidate:
+    """The candidate with the weights of a run that trained it again, where its own are gone."""
+    again = members / candidate.name
+    if candidate.weights is not None or not (again / "result.json").is_file():
+        return candidate
+    if not (again / MODEL / "model.json").is_file():
+        return candidate
+    return replace(candidate, origin=AGAIN, weights=again / MODEL)
