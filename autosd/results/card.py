@@ -98,11 +98,12 @@ def _section(title: str, sentences: Sequence[str]) -> list[str]:
 
 def _limits(card: Card) -> list[str]:
     often = "once" if card.readings == 1 else f"{card.readings} times"
-    read = "was not read so far" if not card.readings else f"was read {often} so far"
     return [
-        f"The test part {read} in this study, each time for another training run or command; every "
-        "reading is on record in its `split.json`. What is chosen by a part that was read looks "
-        "better there than it is.",
+        f"The test part was read {often} so far in this study, each time for another training run "
+        "or command; every reading is on record in its `split.json`. What is chosen by a part that "
+        "was read looks better there than it is."
+        if card.readings
+        else "The test part was not read so far in this study.",
         "The scores hold for images like those it was trained on. Its training data set decides "
         "what the student may be used for; see the licence of the data.",
     ]

@@ -48,7 +48,9 @@ def score_lines(won: Winner) -> list[str]:
     lines = [f"Confirmed: {score(won.score)} on `{won.score.part}`, which the search never saw."]
     if won.search_value is not None:
         value = metric(won.search_value, won.score.objective)
-        lines.append(f"In the search: {value} on `val`, the best of many and therefore too good.")
+        lines.append(
+            f"In the search: {value} on `val`, one run chosen among many: such a value is too good."
+        )
     return lines
 
 

@@ -171,7 +171,7 @@ def test_the_card_tells_data_scores_calibration_and_readings(root: Path, done):
         "`digits`: 10 classes, images of 8 x 8 pixels",
         "## Calibration",
         f"by {done.table.winner.temperature.mean:.3f} before the softmax",
-        "the best of many and therefore too good",
+        "one run chosen among many: such a value is too good",
         "choosing on test",
         "Seed 2000.",
         f"was read {2 * len(done.table.rows)} times so far",
