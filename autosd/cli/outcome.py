@@ -10,7 +10,7 @@ from rich.table import Table
 from autosd import yamlfile
 from autosd.cli.console import near, table
 from autosd.recipe import StudyDefinition
-from autosd.results.numbers import duration, mean_and_sd, metric, percent
+from autosd.results.numbers import duration, mean_and_sd, metric, percent, unless_top1
 from autosd.results.wording import against, amount
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ def show(found: "Found", directory: Path, console: Console) -> None:
     counts, folder = outcome.counts, outcome.folder
     if not outcome.worked:
         console.print(f"Study {folder.name} is complete already; nothing was left to do.\n")
-    console.print("[bold]Families[/bold] (search, best of their trials on val)")
+    named = unless_top1(found.objective)
+    console.print(f"[bold]Families[/bold] (search, best{named} of their trials on val)")
     console.print(families(found))
     if found.comparisons:
         seeds = len(found.comparisons[0].finalist.values)
         console.print(
-            f"\n[bold]Finalists[/bold] ({seeds} fresh seeds, on select, which the search never saw)"
+            f"\n[bold]Finalists[/bold] ({seeds} fresh seeds,{named} on select, which the search "
+            "never saw)"
         )
         console.print(finalists(found))
         console.print()
@@ -42,7 +44,7 @@ def show(found: "Found", directory: Path, console: Console) -> None:
         markup=False,
     )
     if outcome.ended:
-        console.print(f"Search {outcome.ended.removeprefix('ended ')}.", markup=False)
+        console.print(f"{outcome.ended[:1].upper()}{outcome.ended[1:]}.", markup=False)
     _say_what_next(found, directory, console)
 
 

@@ -9,14 +9,12 @@ from rich.table import Table
 
 from autosd.cli import options
 from autosd.cli.console import emit, people, side, table
-from autosd.results.numbers import duration, metric
+from autosd.results.numbers import NAMES, duration, metric
 from autosd.results.plain_text import one_line
 
 if TYPE_CHECKING:
     from autosd.search.records import TrialRecord
     from autosd.search.study import StudyFolder
-
-NUMBERS = ("trial", "value", "epochs", "time")
 
 
 def trials(
@@ -58,7 +56,9 @@ def _table(records: "list[TrialRecord]", folder: "StudyFolder") -> Table:
     from autosd.results.outcome import images
 
     objective, count = folder.definition.objective, images(folder, "val")
-    made = table("trial", "state", "family", *NUMBERS[1:], "knobs", "why", numbers=NUMBERS)
+    value = NAMES[objective]
+    numbers = ("trial", value, "epochs", "time")
+    made = table("trial", "state", "family", *numbers[1:], "knobs", "why", numbers=numbers)
     for record in records:
         made.add_row(
             str(record.number),

@@ -6,6 +6,14 @@ if TYPE_CHECKING:
     from autosd.results.outcome import Score
 
 FINE = 10_000
+NAMES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "nll": "NLL",
+    "ece": "ECE",
+    "balanced_accuracy": "balanced accuracy",
+}
+"""What people call the metrics."""
 
 
 def percent(value: float | None, images: int | None = None) -> str:
@@ -33,9 +41,14 @@ def mean_and_sd(mean: float, sd: float | None, objective: str, images: int | Non
 
 
 def score(shown: "Score") -> str:
-    """A mean with its spread: `87.2 ± 0.4 % (3 seeds)`."""
+    """A mean with its spread: `87.2 ± 0.4 % (3 seeds)`; other metrics than top-1 are named."""
     text = mean_and_sd(shown.value, shown.sd, shown.objective, shown.images)
-    return f"{text} ({shown.n} seed{'' if shown.n == 1 else 's'})"
+    return f"{text}{unless_top1(shown.objective)} ({shown.n} seed{'' if shown.n == 1 else 's'})"
+
+
+def unless_top1(objective: str) -> str:
+    """` balanced accuracy` or ` NLL` behind a number; nothing for top-1, which goes unsaid."""
+    return "" if objective == "top1" else f" {NAMES[objective]}"
 
 
 def duration(seconds: float | None) -> str:

@@ -75,7 +75,8 @@ class Winner:
         if self.confirmed:
             return f"{self.label}: {numbers.score(self.score)} on select, confirmed"
         value = numbers.metric(self.score.value, self.score.objective, self.score.images)
-        return f"{self.label}: {value} on val, one run of the search, not confirmed"
+        named = numbers.unless_top1(self.score.objective)
+        return f"{self.label}: {value}{named} on val, one run of the search, not confirmed"
 
 
 def winner(folder: StudyFolder, records: Sequence[TrialRecord] | None = None) -> Winner | None:

@@ -38,7 +38,7 @@ def sections() -> dict[str, Key]:
     found = {}
     for part in PAGE.read_text(encoding="utf-8").split("\n## autosd ")[1:]:
         heading, _, body = part.partition("\n")
-        found[heading.strip()] = _tree(body)
+        found[heading.strip()] = tree(body)
     return found
 
 
@@ -50,11 +50,17 @@ def assert_documented(command: str, payload: Any) -> None:
         payload: the JSON that the command gave.
     """
     assert command in sections(), f"docs/json.md has no section `## autosd {command}`"
-    faults = list(_faults(sections()[command], payload, ""))
+    faults = differences(sections()[command], payload)
     assert not faults, f"autosd {command} --json and docs/json.md differ:\n" + "\n".join(faults)
 
 
-def _tree(body: str) -> Key:
+def differences(documented: Key, payload: Any) -> list[str]:
+    """What a payload has otherwise than documented, one line for each key."""
+    return list(_faults(documented, payload, ""))
+
+
+def tree(body: str) -> Key:
+    """The keys of the tables of a section."""
     root = Key()
     for line in body.splitlines():
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)]

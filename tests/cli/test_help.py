@@ -2,8 +2,11 @@ import subprocess
 import sys
 
 import pytest
+import typer.main
 
-COMMANDS = ["search", "status", "best", "dashboard", "train", "retrain", "list", "doctor"]
+from autosd.cli.main import app
+
+COMMANDS = sorted(typer.main.get_command(app).commands)
 
 
 def test_without_a_command_there_is_help(invoke):
@@ -34,7 +37,9 @@ def test_every_common_option_of_search_is_there(invoke):
     assert [option for option in options.split() if option not in shown] == []
 
 
-@pytest.mark.parametrize("words", [["--help"], ["status", "none"], ["best", "none"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["status", "none"], ["best", "none"], ["trials", "none"]]
+)
 def test_reading_commands_import_neither_torch_nor_ray(here, words):
     code = (
         "import sys\n"

@@ -5,7 +5,7 @@ import typer.main
 
 from autosd.cli.main import app
 
-from .documented import assert_documented, sections
+from .documented import differences, sections, tree
 
 COMMANDS = {
     name: [option for parameter in command.params for option in parameter.opts]
@@ -22,28 +22,51 @@ def test_only_commands_have_a_section():
     assert {heading.split()[0] for heading in sections()} <= set(COMMANDS)
 
 
-GOOD = {
-    "planned": 8, "complete": 5, "pruned": 2, "failed": 1, "running": 0, "waiting": 0,
-    "best": None, "utilisation": 0.5, "failures": [{"trial": 3, "state": "failed", "reason": "no"}],
-}  # fmt: skip
+TABLE = """
+| key | type | meaning |
+| --- | --- | --- |
+| `name` | string | a name |
+| `best` | object or null | the best |
+| `best.value` | number | its value |
+| `rows` | list | rows |
+| `rows[].n` | integer | how many |
+| `rows[].<part>` | number | by part |
+| `seeds` | list | seeds |
+| `seeds[]` | integer | one of them |
+| `recipe` | object, optional | anything |
+"""
+GOOD = {"name": "s", "best": None, "rows": [{"n": 1, "val": 0.5, "test": 1}], "seeds": [1, 2]}
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
         ({"news": 1}, "news: is not documented"),
-        ({"planned": "8"}, "planned: is '8', documented as integer"),
-        ({"planned": True}, "planned: is True"),
-        ({"best": {"trial": 1}}, "best.value: is documented and missing"),
-        ({"failures": [{"trial": 3, "state": "failed"}]}, "failures\\[\\].reason: is documented"),
+        ({"name": 8}, "name: is 8, documented as string"),
+        ({"best": {}}, "best.value: is documented and missing"),
+        ({"best": {"value": True}}, "best.value: is True, documented as number"),
+        ({"rows": [{"val": 0.5}]}, "rows[].n: is documented and missing"),
+        ({"rows": [{"n": 1.5}]}, "rows[].n: is 1.5, documented as integer"),
+        ({"rows": [{"n": 1, "val": "x"}]}, "rows[].val: is 'x', documented as number"),
+        ({"seeds": ["1"]}, "seeds[]: is '1', documented as integer"),
+        ({"recipe": 1}, "recipe: is 1, documented as object"),
     ],
 )
 def test_a_payload_that_is_not_as_documented_is_noticed(change, fault):
-    assert_documented("status", GOOD)
-    with pytest.raises(AssertionError, match=fault):
-        assert_documented("status", {**GOOD, **change})
+    assert differences(tree(TABLE), GOOD) == []
+    assert differences(tree(TABLE), {**GOOD, **change}) == [fault]
 
 
-def test_a_missing_key_is_noticed():
-    with pytest.raises(AssertionError, match="planned: is documented and missing"):
-        assert_documented("status", {key: GOOD[key] for key in GOOD if key != "planned"})
+def test_a_missing_key_is_noticed_unless_it_is_optional():
+    without = {key: value for key, value in GOOD.items() if key != "name"}
+    assert differences(tree(TABLE), without) == ["name: is documented and missing"]
+    assert differences(tree(TABLE), {**GOOD, "recipe": {"any": ["thing"]}}) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["| `a` | strings | x |", "| `a` | string, sometimes | x |", "| `a.b` | string | x |"],
+)
+def test_a_table_that_cannot_be_read_is_no_table(line):
+    with pytest.raises(AssertionError):
+        tree(line)

@@ -1,7 +1,8 @@
 import pytest
 
 from autosd.cli.console import finite
-from autosd.results.numbers import duration, mean_and_sd, metric, percent
+from autosd.results.numbers import duration, mean_and_sd, metric, percent, score
+from autosd.results.outcome import Score
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,12 @@ def test_mean_and_spread_share_one_unit():
     assert mean_and_sd(0.8721, 0.0042, "top1", 500) == "87.2 ± 0.4 %"
     assert mean_and_sd(0.4213, 0.0131, "nll") == "0.421 ± 0.013"
     assert mean_and_sd(0.8721, None, "top1") == "87.2 %"
+
+
+def test_a_score_names_its_metric_unless_it_is_top1():
+    assert score(Score(0.8721, 0.0042, 3, "top1")) == "87.2 ± 0.4 % (3 seeds)"
+    assert score(Score(0.8721, None, 1, "balanced_accuracy")) == "87.2 % balanced accuracy (1 seed)"
+    assert score(Score(0.4213, 0.0131, 2, "nll")) == "0.421 ± 0.013 NLL (2 seeds)"
 
 
 def test_a_loss_is_no_percentage():
