@@ -72,16 +72,22 @@ def report(
 def _mapping(written: "Written") -> dict[str, object]:
     from autosd.results.state import short
 
-    won = [None if story.winner is None else short(story.winner) for story in written.stories]
+    told = [
+        {
+            "study": story.name,
+            "folder": str(story.folder.path),
+            "best": None if story.winner is None else short(story.winner),
+            "missing": list(story.missing),
+        }
+        for story in written.stories
+    ]
     return {
-        "studies": [story.name for story in written.stories],
+        "studies": told,
         "sentence": written.sentence,
-        "best": won,
         "report": str(written.path),
         "bytes": written.bytes,
         "figures": list(written.figures),
         "pictures": [str(path) for path in written.pictures],
-        "missing": {story.name: list(story.missing) for story in written.stories},
     }
 
 

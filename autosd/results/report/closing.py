@@ -1,15 +1,13 @@
 """The end of a report: failures, use of the machine, limits, and how to do it again."""
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import PurePath
 
 from autosd import yamlfile
 from autosd.results.numbers import duration, percent
 from autosd.results.report.blocks import Block, Code, Facts, Items, Row, Section, Table, Text, row
-from autosd.results.report.opening import short_data
+from autosd.results.report.opening import again, short_data
 from autosd.results.report.story import Story
 from autosd.search import store
 from autosd.search.records import TrialRecord
@@ -27,7 +25,7 @@ def missing(story: Story) -> Section:
     return Section(
         "missing",
         "What is missing",
-        [Text("Told is what the study's folder holds. It does not hold:"), Items(story.missing)],
+        [Text("What the study's folder could not tell, and why:"), Items(story.missing)],
     )
 
 
@@ -141,11 +139,7 @@ def reproduce(story: Story) -> Section:
 
 
 def _commands(story: Story) -> Iterator[str]:
-    words = [store.shown_word(str(word)) for word in story.environment.get("command", [])]
-    if words:
-        yield shlex.join([PurePath(words[0]).name, *words[1:]])
-    else:
-        yield "autosd search study.yaml        # the command was not kept; study.yaml is below"
+    yield again(story)
     yield f"autosd status {story.name}"
     yield f"autosd retrain {story.name} --seeds 5"
     yield f"autosd best {story.name} --yaml best.yaml && autosd train best.yaml"

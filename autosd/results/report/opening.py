@@ -1,8 +1,9 @@
 """The beginning of a report: the result in a sentence, when it was made, the numbers behind it."""
 
 import datetime
+import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from autosd.results import numbers
 from autosd.results.leaderboard import BASELINE
@@ -12,7 +13,7 @@ from autosd.results.report.blocks import Text, Tile
 from autosd.results.report.story import Story
 from autosd.results.retrained import Retrained
 from autosd.results.wording import against, sentence
-from autosd.search.store import read_owner
+from autosd.search import store
 
 LONGEST_NAME = 60
 
@@ -43,7 +44,7 @@ def lead(story: Story, table: Retrained | None) -> list[Text]:
             )
         )
     elif story.winner is not None:
-        texts.append(Text("To go on and confirm the best:", "note", f"autosd search {story.name}"))
+        texts.append(Text("To go on and confirm the best:", "note", again(story)))
     return texts
 
 
@@ -102,7 +103,7 @@ def _done(story: Story) -> str:
     done = f"{counts.counted} of {planned} trials"
     if counts.running:
         left = f"{counts.running} running"
-        if not read_owner(story.folder.lock_path):
+        if not store.read_owner(story.folder.lock_path):
             left += " or left behind by a search that was stopped"
         done += f", {left}"
     elif counts.counted < planned:
@@ -131,6 +132,14 @@ def tiles(story: Story, table: Retrained | None) -> list[Tile]:
         share = "" if story.use.share is None else f"slots busy {percent(story.use.share)}"
         made.append(Tile("time of the search", duration(story.use.seconds), share))
     return made
+
+
+def again(story: Story) -> str:
+    """The command that began the study, and that goes on with it; without passwords."""
+    words = [store.shown_word(str(word)) for word in story.environment.get("command", [])]
+    if not words:
+        return f"autosd search {story.name}"
+    return shlex.join([PurePath(words[0]).name, *words[1:]])
 
 
 def unit(objective: str) -> str:

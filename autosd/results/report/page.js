@@ -31,7 +31,7 @@
     const columns = Math.max(...names.map((name) => name.length)) > 20 ? 1 : 2;
     layout.legend = {
       ...layout.legend, font: { size: 10 }, maxheight: 1,
-      entrywidthmode: "fraction", entrywidth: 0.98 / columns,
+      entrywidthmode: "fraction", entrywidth: columns === 2 ? 0.45 : 0.95,
     };
     layout.height = (layout.height ?? 380) + 19 * Math.ceil(names.length / columns);
   }

@@ -5,16 +5,18 @@ from collections.abc import Iterable, Mapping
 
 import plotly.graph_objects as go
 
-from autosd.results.report import closing, opening, scores, searched, together
-from autosd.results.report.blocks import Block, Items, Page, Picture, Section, Text
+from autosd.results.report import closing, insides, opening, scores, searched, together
+from autosd.results.report.blocks import Block, Page, Picture, Section
 from autosd.results.report.calibrated import section as calibration
 from autosd.results.report.figures import FIGURES
-from autosd.results.report.figures_importance import sentences
 from autosd.results.report.story import Story
 
 REST = "more"
 PLACES = {
     "leaderboard": "families",
+    "confirmed": "confirmed",
+    "retrained": "test",
+    "from_search_to_test": "test",
     "best_by_trials": "progress",
     "best_by_compute": "progress",
     "learning_curves": "curves",
@@ -24,16 +26,14 @@ PLACES = {
     "pairs": "knobs",
     "compositions": "knobs",
     "composition_pairs": "knobs",
+    "accuracy_against_cost": "cost",
+    "calibration": "calibration",
+    "ensemble_members": "ensemble",
+    "ensemble_kinds": "ensemble",
+    "utilisation": "use",
 }
 """The section of each figure; one without a place comes in the last section of figures."""
 USUAL = 420
-CAUTION = (
-    "The choice of family is measured first, then each knob among the trials of its own family. "
-    "Importance as Optuna's dashboard shows it is another thing: where each family has knobs of "
-    "its own it can give a single knob nearly all, and the choice of family nearly nothing, "
-    "though that choice decides. Trials were chosen by the sampler, not at random, so a share is "
-    "a description of these trials."
-)
 
 
 def drawn(story: Story) -> dict[str, go.Figure]:
@@ -60,9 +60,9 @@ def page(story: Story, figures: Mapping[str, go.Figure], now: datetime.datetime)
         scores.retrained(story, table),
         Section("progress", "How the search went", []),
         Section("curves", "Learning curves", []),
-        mattered(story),
-        Section("knobs", "Knobs", []),
-        Section("cost", "Accuracy and cost", []),
+        insides.mattered(story),
+        insides.knobs(story),
+        insides.cost(story),
         calibration(story, table),
         together.section(story, story.ensembled),
         closing.failures(story),
@@ -79,14 +79,6 @@ def page(story: Story, figures: Mapping[str, go.Figure], now: datetime.datetime)
         tiles=opening.tiles(story, table),
         sections=with_figures(sections, figures),
     )
-
-
-def mattered(story: Story) -> Section:
-    """What made the difference between trials, in words; its figures follow."""
-    if not story.complete:
-        return Section("mattered", "What mattered", [])
-    blocks: list[Block] = [Items(sentences(story)), Text(CAUTION, "note")]
-    return Section("mattered", "What mattered", blocks)
 
 
 def with_figures(sections: Iterable[Section], figures: Mapping[str, go.Figure]) -> list[Section]:

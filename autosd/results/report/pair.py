@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autosd.results.outcome import Winner
 from autosd.results.report.closing import fingerprint
 from autosd.results.report.story import Story
 from autosd.results.statistics import Difference, paired_difference
 from autosd.results.wording import sentence
-from autosd.search.finalists import BASELINE, FIRST_SEED, Finalist
+from autosd.search.finalists import BASELINE, PART, Finalist
+from autosd.search.lists import read_records
 
 ABSENT = "-"
 OWN = ("name",)
@@ -100,7 +100,7 @@ class Pair:
     def _paired(self, first: Finalist, second: Finalist) -> Difference | None:
         if self.obstacles:
             return None
-        return _paired(_by_seed(self.first, first), _by_seed(self.second, second))
+        return _paired(_by_seed(self.first, first.label), _by_seed(self.second, second.label))
 
     @property
     def families(self) -> list[str]:
@@ -141,14 +141,16 @@ def _between(first: Story, second: Story) -> Difference | None:
 
 
 def _winning(story: Story) -> dict[int, float]:
-    won: Winner | None = story.winner
-    found = [one for one in story.finalists if won is not None and one.label == won.label]
-    return _by_seed(story, found[0]) if found else {}
+    return {} if story.winner is None else _by_seed(story, story.winner.label)
 
 
-def _by_seed(story: Story, finalist: Finalist) -> dict[int, float]:
-    start = story.definition.seed + FIRST_SEED
-    values = {start + place: value for place, value in enumerate(finalist.values)}
+def _by_seed(story: Story, label: str) -> dict[int, float]:
+    """Scores of a recipe's confirmation runs that gave one, by seed."""
+    values = {
+        run.seed: run.value(PART, story.objective)
+        for run in read_records(story.folder.finalists)
+        if run.label == label
+    }
     return {seed: value for seed, value in values.items() if math.isfinite(value)}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from autosd.results.numbers import metric
 from autosd.results.report import tables
 from autosd.results.report.blocks import Block, Items, Section, Text
-from autosd.results.report.opening import on_test, unit
+from autosd.results.report.opening import again, on_test, unit
 from autosd.results.report.story import Story
 from autosd.results.retrained import Retrained
 from autosd.results.statistics import CONFIDENCE
@@ -59,7 +59,7 @@ def _unconfirmed(story: Story) -> Text:
     if story.definition.finalists.count == 0:
         return Text("The study was asked for no confirmation (finalists: 0).", "note")
     return Text("Not confirmed yet; the search does it at its end:", "note",
-                f"autosd search {story.name}")  # fmt: skip
+                again(story))  # fmt: skip
 
 
 def _caveats(story: Story) -> Iterator[str]:
