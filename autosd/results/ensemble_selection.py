@@ -22,6 +22,7 @@ BAG_SHARE = 0.5
 ROUNDS = 50
 LIBRARY = 50
 TINY = 1e-12
+ROUNDOFF = 1e-9
 WORST = 1 - np.log(TINY)
 """More than the mean negative logarithm of any probability, cut at `TINY`, can be."""
 
@@ -66,8 +67,8 @@ def score(probabilities: Floats, labels: Integers, metric: Metric) -> Floats:
     `nll`: the mean negative log-likelihood, probabilities cut at `TINY`. `top1`: wrong rows; equal
     counts are told apart by the likelihood, which adds less than one row.
     """
-    of_label = probabilities[..., np.arange(len(labels)), labels]
-    nll: Floats = -np.log(np.maximum(of_label, TINY)).mean(axis=-1, dtype=np.float64)
+    of_label = probabilities[..., np.arange(len(labels)), labels].astype(np.float64)
+    nll: Floats = -np.log(np.maximum(of_label, TINY)).mean(axis=-1)
     if metric == "nll":
         return nll
     wrong: Floats = (probabilities.argmax(axis=-1) != labels).sum(axis=-1) + nll / WORST
@@ -104,7 +105,7 @@ def greedy(
         pick = int(np.argmin(scores))
         total = total + probabilities[pick]
         taken[pick] += 1
-        if scores[pick] < lowest:
+        if scores[pick] < lowest - ROUNDOFF:
             best, lowest = taken.copy(), float(scores[pick])
     return best
 
