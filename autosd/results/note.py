@@ -21,7 +21,7 @@ def note(story: Story) -> str:
     parts = [
         f"# {story.name}",
         f"{word(recipe.model.name)} on {word(recipe.data.name)}, {recipe.epochs} epochs a trial; "
-        f"objective {definition.objective} on `val`.",
+        f"objective {definition.objective} on `val`. Families: {', '.join(story.space.families)}.",
         *_found(story),
         *([] if story.retrained is None else _retrained(story.retrained)),
         "## Commands",

@@ -25,7 +25,8 @@ MOST_ATTEMPTS = 2
 MOST_DUPLICATES = 20
 RETRY = "retry_of"
 """User attribute of a later attempt: the number of the first one."""
-LASTING = ("origin", "protected")  # attributes that a copy takes over
+COPIED = ("ended", "epochs_run", "family", "strategies", "seed")  # attributes that a duplicate has too
+LASTING = ("origin", "protected")  # those that a further attempt takes over
 
 
 @dataclass(frozen=True)
@@ -307,7 +308,7 @@ def tell_duplicate(study: optuna.Study, trial: Trial, first: FrozenTrial) -> Non
     set_facts(trial, {"duplicate_of": first.number, "why": f"same as trial {first.number}"})
     if first.state is TrialState.COMPLETE or first.state is TrialState.PRUNED:
         report(study, trial, sorted(first.intermediate_values.items()))
-        set_facts(trial, {key: first.user_attrs.get(key) for key in ("ended", "epochs_run")})
+        set_facts(trial, {key: first.user_attrs.get(key) for key in COPIED})
         value = first.value if first.state is TrialState.COMPLETE else None
         study.tell(trial, value, first.state)
     else:
