@@ -16,11 +16,13 @@ from autosd.cli import (
     listing,
     predict,
     report,
+    retry,
     search,
     stop,
     studies,
     training,
     trials,
+    verify,
 )
 from autosd.cli.guard import Commands, catch_signals
 from autosd.cli.log import terminal
@@ -59,6 +61,8 @@ def _start(
 app.command("search")(search.search)
 app.command("status")(studies.status)
 app.command("stop")(stop.stop)
+app.command("retry")(retry.retry)
+app.command("verify")(verify.verify)
 app.command("trials")(trials.trials)
 app.command("enqueue")(enqueue.enqueue)
 app.command("best")(studies.best)

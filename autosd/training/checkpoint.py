@@ -53,6 +53,18 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
+def read_identity(path: Path) -> dict[str, Any]:
+    """Which run the checkpoint at `path` is of.
+
+    Raises:
+        CheckpointUnreadable: truncated, garbled or not ours.
+    """
+    content = _read(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise unreadable(path, "it is no checkpoint of this version of autosd")
+    return dict(content["identity"])
+
+
 def unreadable(path: Path, why: str) -> CheckpointUnreadable:
     """The error for the checkpoint at `path`, with the way out."""
     return CheckpointUnreadable(
