@@ -142,9 +142,10 @@ def _conclude(counted: _Counted, out: Path | None) -> None:
             else "the only path could not be read"
         )
     if out is not None or counted.unreadable:
+        plural = "" if counted.read == 1 else "s"
         where = "" if out is None else f" in {out}"
         failed = f", {counted.unreadable:,} unreadable" if counted.unreadable else ""
-        side().print(f"{counted.read:,} images{where}{failed}", markup=False, soft_wrap=True)
+        side().print(f"{counted.read:,} image{plural}{where}{failed}", markup=False, soft_wrap=True)
 
 
 def _table(results: Results, write: Write, top: int, facts: dict[str, Any], widest: int) -> None:

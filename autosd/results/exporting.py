@@ -196,7 +196,7 @@ def _written(
 
 def _write_pt2(network: nn.Module, path: Path, example: Tensor, facts: dict[str, str]) -> Run:
     program = torch.export.export(network, (example,), dynamic_shapes=_dynamic())
-    torch.export.save(program, path, extra_files={f"{key}.txt": facts[key] for key in facts})
+    torch.export.save(program, path, extra_files=dict(facts))
     loaded: Any = torch.export.load(path).module()
 
     def run(batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
