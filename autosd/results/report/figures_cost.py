@@ -158,7 +158,7 @@ def _add(shape: go.Figure, story: Story, prices: Sequence[Price], lead: bool) ->
         y=[one.value for one in prices],
         mode="markers+text" if lead else "markers",
         text=[escape(one.trial.family) for one in prices] if lead else None,
-        textposition="top center",
+        textposition=_sides(prices),
         textfont={"size": 11},
         cliponaxis=False,
         marker={
@@ -179,6 +179,12 @@ def _add(shape: go.Figure, story: Story, prices: Sequence[Price], lead: bool) ->
 
 
 Span = tuple[datetime.datetime, datetime.datetime]
+
+
+def _sides(prices: Sequence[Price]) -> list[str]:
+    """Where names stand: towards the middle of the figure, so that none runs over its edge."""
+    middle = max((one.cost for one in prices), default=0.0) / 2 + 0.5
+    return ["top right" if one.cost <= middle else "top left" for one in prices]
 
 
 def _spans(story: Story) -> list[Span]:

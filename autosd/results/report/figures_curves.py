@@ -31,13 +31,18 @@ def learning_curves(story: Story) -> go.Figure | None:
     points = [value for one in chosen for _, value in one.curve]
     ends = [one.curve[-1][1] for one in chosen if one.state == "complete"]
     shape.update_yaxes(value_axis(story, ends or points), range=reach(points, _late(chosen)))
-    shape.update_xaxes(title_text=_unit(story), rangemode="tozero", nticks=8)
+    shape.update_xaxes(title_text=_unit(story), rangemode="tozero", dtick=_stride(chosen))
     return shape
 
 
 def _unit(story: Story) -> str:
     compute = story.definition.recipe.budget == "compute"
     return "work in plain epochs" if compute else "epoch"
+
+
+def _stride(trials: Sequence[TrialRecord]) -> int:
+    """Whole epochs between two ticks."""
+    return max(1, round(max(one.curve[-1][0] for one in trials) / 8))
 
 
 def _note(story: Story, trained: Sequence[TrialRecord], chosen: Sequence[TrialRecord]) -> str:

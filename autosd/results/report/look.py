@@ -24,7 +24,7 @@ COLOURS = ("#2b97fe", "#bf890d", "#dc0967", "#8838fd", "#7a6120", "#bb18ab")
 BASELINE_COLOUR, OTHER = "#6e7781", "#8b949e"
 BETTER, WORSE = "#1f9d57", "#dc0967"
 NAMES = {"top1": "top-1", "nll": "NLL", "balanced_accuracy": "balanced accuracy"}
-WIDEST = 110
+WIDEST = 55
 """Characters of a line in a hover text."""
 
 
@@ -165,7 +165,7 @@ def lines(*texts: str) -> str:
         words = text.split()
         line = ""
         for word in words:
-            if line and len(line) + len(word) >= WIDEST // 2:
+            if line and len(line) + len(word) >= WIDEST:
                 broken.append(line)
                 line = word
             else:

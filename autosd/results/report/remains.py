@@ -58,7 +58,10 @@ def _record(folder: StudyFolder, path: Path) -> TrialRecord | None:
 
 
 def parameters(space: Space, recipe: Recipe, base: Recipe) -> dict[str, Any]:
-    """What a trial must have drawn for this recipe; empty where no family of the space gives it."""
+    """What a trial must have drawn for this recipe; empty where no family of the space gives it.
+
+    Compositions can give the same recipe as others: the first in the order of the space is named.
+    """
     wanted = recipe.with_seed(base.seed).fingerprint()
     names = tuple(spec.name for spec in recipe.strategies)
     places = _places(recipe)
