@@ -13,7 +13,7 @@ import numpy.typing as npt
 from autosd.errors import AutosdError
 from autosd.recipe import fingerprint
 from autosd.results import ensemble_selection as selection
-from autosd.results.ensemble_pool import Candidate, logits
+from autosd.results.ensemble_pool import SOUP, Candidate, logits
 from autosd.results.ensemble_selection import Choice, Floats, Integers, Metric
 from autosd.results.ensembled import Kind
 
@@ -110,9 +110,10 @@ def chosen_of(pool: Pool, metric: Metric, size: int) -> Chosen:
     """Choose kind and size on held-out folds, then fit it to all of `select`."""
     rows, labels = selection.softmax(pool.logits), pool.labels
     soups = np.array([one.soup for one in pool.students])
+    aside = np.array([one.label.endswith(SOUP) for one in pool.students])
 
     def fitted(some: Floats, of: Integers) -> Mapping[Choice, Floats]:
-        return selection.fit(some, of, metric, size, soups)
+        return selection.fit(some, of, metric, size, soups, aside)
 
     folds = selection.stratified_folds(labels)
     held_out = selection.cross_fit(labels, folds, rows, fitted)

@@ -30,6 +30,7 @@ Metric = Literal["nll", "top1"]
 KindName = Literal["single", "soup", "uniform", "greedy"]
 Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 class Choice(NamedTuple):
@@ -149,7 +150,8 @@ def fit(
     labels: Integers,
     metric: Metric,
     size: int,
-    soups: npt.NDArray[np.bool_] | None = None,
+    soups: Flags | None = None,
+    aside: Flags | None = None,
     seed: int = SEED,
 ) -> dict[Choice, Floats]:
     """Weights `[M]` of every kind and size, fitted to these rows.
@@ -160,16 +162,19 @@ def fit(
         metric: what decides.
         size: most members.
         soups: `[M]`, which students are means of the weights of several epochs.
+        aside: `[M]`, which of them were made for that, and are no students of the study.
         seed: of the subsets that greedy selection draws.
     """
     count, order = len(probabilities), rank(probabilities, labels, metric)
+    made = order[soups[order]] if soups is not None else order[:0]
+    order = order[~aside[order]] if aside is not None else order
     found = {Choice(1, "single"): _even(count, order[:1])}
-    if soups is not None and soups.any():
-        found[Choice(1, "soup")] = _even(count, order[soups[order]][:1])
+    if len(made):
+        found[Choice(1, "soup")] = _even(count, made[:1])
     library = order[:LIBRARY]
     kept = probabilities[library]
-    shares = bagged(kept, labels, metric, seed) if min(size, count) > 1 else None
-    for most in range(2, min(size, count) + 1):
+    shares = bagged(kept, labels, metric, seed) if min(size, len(order)) > 1 else None
+    for most in range(2, min(size, len(order)) + 1):
         found[Choice(most, "uniform")] = _even(count, order[:most])
         if shares is not None:
             weights = np.zeros(count)

@@ -116,6 +116,16 @@ def test_a_soup_is_the_best_of_the_soups_and_missing_without_one() -> None:
     assert Choice(1, "soup") not in fit(probabilities, labels, "nll", 3)
 
 
+def test_a_soup_that_was_made_for_it_joins_nothing_else() -> None:
+    probabilities, labels = library(1)
+    best = int(rank(probabilities, labels, "nll")[0])
+    made = np.arange(6) == best
+    found = fit(probabilities, labels, "nll", 6, made, made)
+    assert found.pop(Choice(1, "soup"))[best] == 1
+    assert max(choice.size for choice in found) == 5
+    assert all(weights[best] == 0 for weights in found.values())
+
+
 def test_top1_counts_wrong_rows_and_tells_equal_counts_apart_by_likelihood() -> None:
     labels = np.array([0, 1])
     sure = np.array([[0.9, 0.1], [0.1, 0.9]])
