@@ -143,7 +143,6 @@ class StudyBridge:
         key = f"trials/{number:04d}"
         folder = self.search.folder / key
         write_text(folder / "recipe.yaml", yamlfile.dumps(recipe.mapping()))
-        ledger.set_facts(trial, _identity(trial, recipe))
         self._live[key] = _Live(
             trial,
             Curve(folder / "history.jsonl"),
@@ -346,21 +345,9 @@ def _value(record: dict[str, Any], objective: str) -> float:
     return round(float(record["evaluated"]["val"][objective]), DIGITS)
 
 
-def _identity(trial: Trial, recipe: Recipe) -> dict[str, Any]:
-    """What the dashboard shows of a trial from its start, one short fact each."""
-    return {
-        "family": trial.params["strategy"],
-        "strategies": ", ".join(strategy.name for strategy in recipe.strategies),
-        "seed": recipe.seed,
-    }
-
-
 def _not_finite(epoch: int, objective: str) -> Failure:
-    return {
-        "kind": "diverged",
-        "why": f"diverged at epoch {epoch}: {objective} of val",
-        "traceback": "",
-    }
+    why = f"diverged at epoch {epoch}: {objective} of val"
+    return {"kind": "diverged", "why": why, "traceback": ""}
 
 
 def _checkpoint(number: int) -> str:
