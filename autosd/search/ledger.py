@@ -16,6 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autosd.recipe import Recipe
+from autosd.search.knobs import STRATEGY
 from autosd.search.space import Space
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ MOST_ATTEMPTS = 2
 MOST_DUPLICATES = 20
 RETRY = "retry_of"
 """User attribute of a later attempt: the number of the first one."""
-COPIED = ("ended", "epochs_run", "family", "strategies", "seed")  # attributes that a duplicate has too
 LASTING = ("origin", "protected")  # those that a further attempt takes over
 
 
@@ -180,11 +180,16 @@ def default_order(space: Space) -> list[str]:
 
 
 def ask(study: optuna.Study, space: Space, base: Recipe) -> tuple[Trial, Recipe]:
-    """The next trial, RUNNING with all its parameters, and its recipe."""
+    """The next trial, RUNNING with all its parameters, and its recipe.
+
+    What the dashboard shows of a trial from its start is set here, one short attribute per fact.
+    """
     trial = study.ask()
     recipe = space.define(trial, base)
     if "origin" not in trial.user_attrs:
         trial.set_user_attr("origin", "search")
+    names = ", ".join(strategy.name for strategy in recipe.strategies)
+    set_facts(trial, {"family": trial.params[STRATEGY], "strategies": names, "seed": recipe.seed})
     return trial, recipe
 
 
@@ -308,7 +313,7 @@ def tell_duplicate(study: optuna.Study, trial: Trial, first: FrozenTrial) -> Non
     set_facts(trial, {"duplicate_of": first.number, "why": f"same as trial {first.number}"})
     if first.state is TrialState.COMPLETE or first.state is TrialState.PRUNED:
         report(study, trial, sorted(first.intermediate_values.items()))
-        set_facts(trial, {key: first.user_attrs.get(key) for key in COPIED})
+        set_facts(trial, {key: first.user_attrs.get(key) for key in ("ended", "epochs_run")})
         value = first.value if first.state is TrialState.COMPLETE else None
         study.tell(trial, value, first.state)
     else:
