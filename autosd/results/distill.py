@@ -148,7 +148,7 @@ def _arms(
     own = folder.definition.recipe.epochs
     suffix = "" if wish.epochs in (None, own) else f"-e{wish.epochs}"
     arms = [Arm(f"{SOFT}-{mark}{suffix}", ALONE, alone, into)]
-    left_out = _why_not_together(winner, plain)
+    left_out = why_not_together(winner, plain)
     if not left_out:
         both = winner.recipe.model_copy(update={"strategies": (*winner.recipe.strategies, soft)})
         arms.append(Arm(f"{winner.label}-{SOFT}-{mark}", TOGETHER, both, into))
@@ -158,7 +158,8 @@ def _arms(
     return arms, left_out
 
 
-def _why_not_together(winner: Entry, plain: Entry) -> str:
+def why_not_together(winner: Entry, plain: Entry) -> str:
+    """Why soft labels do not go with the winner's strategies; empty where they do."""
     names = [spec.name for spec in winner.recipe.strategies]
     if winner.label == plain.label:
         return "the winner is plain cross-entropy, so together is the same as alone"

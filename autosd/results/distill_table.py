@@ -54,10 +54,12 @@ def judged(table: Distilled) -> Distilled:
     remarks = [sentence(row) for row in taught]
     if table.left_out:
         remarks.append(f"Soft labels with the winner's strategies are left out: {table.left_out}.")
+    if not any(row.verdict == "better" for row in taught):
+        remarks.append("No gain over the winner is shown; its student in best/ stays the safe one.")
     if len(taught) > 1:
         remarks.append(
-            f"The student to take is {best.recipe}'s, the higher of two means on test, which "
-            "flatters it a little."
+            f"Of the distilled, {best.recipe} has the higher mean on test; as the higher of two it "
+            "flatters itself a little."
         )
     seeds = max(row.top1.n for row in table.rows)
     remarks.append(
