@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from autosd.cli import (
+    clean,
     compare,
     doctor,
     enqueue,
@@ -63,6 +64,7 @@ app.command("status")(studies.status)
 app.command("stop")(stop.stop)
 app.command("retry")(retry.retry)
 app.command("verify")(verify.verify)
+app.command("clean")(clean.clean)
 app.command("trials")(trials.trials)
 app.command("enqueue")(enqueue.enqueue)
 app.command("best")(studies.best)

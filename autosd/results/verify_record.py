@@ -12,7 +12,7 @@ from autosd.results.verify_origin import updated
 from autosd.results.verify_trial import check_trial
 from autosd.search import ledger, store
 from autosd.search.ledger import Counts
-from autosd.search.records import TrialRecord
+from autosd.search.records import TrialRecord, visible
 from autosd.search.study import WAY_OUT, StudyFolder, close
 
 COUNTED = ("complete", "pruned", "diverged", "failed")
@@ -55,6 +55,7 @@ def check_record(folder: StudyFolder, data: Data | None, live: bool, check: Chec
             check_trial(folder, record, data, check)
             check.count("trials")
     _check_strange_folders(folder, records, check)
+    _note_logits(folder, records, check)
     return counts
 
 
@@ -145,6 +146,13 @@ def _check_strange_folders(folder: StudyFolder, records: list[TrialRecord], chec
                 "the database has no such trial",
                 "put back the newer copy of the database, or move this folder away",
             )
+
+
+def _note_logits(folder: StudyFolder, records: list[TrialRecord], check: Check) -> None:
+    complete = [one for one in visible(records) if one.state == "complete"]
+    gone = [one for one in complete if not (folder.trial(one.lineage) / "logits.npz").is_file()]
+    if gone:
+        check.note(f"{len(gone)} complete trials have no logits any more and can join no ensemble")
 
 
 def _listed(numbers: list[int]) -> str:

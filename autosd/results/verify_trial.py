@@ -35,8 +35,8 @@ def check_trial(folder: StudyFolder, record: TrialRecord, data: Data | None, che
         history = read_history(path / "history.jsonl", where, check)
         if history is not None:
             _check_history(folder, record, history, where, check)
-    if record.state == "complete":
-        _check_logits(path / "logits.npz", where, data, check)
+    if record.state == "complete" and (path / "logits.npz").is_file():
+        check_logits(path / "logits.npz", f"{where}/logits.npz", PARTS, data, check)
 
 
 def _check_recipe(
@@ -118,13 +118,6 @@ def _check_history(
 def _value(record: Mapping[str, Any], objective: str) -> float | None:
     value = record.get("evaluated", {}).get("val", {}).get(objective)
     return None if value is None or not math.isfinite(value) else round(float(value), DIGITS)
-
-
-def _check_logits(path: Path, where: str, data: Data | None, check: Check) -> None:
-    if not path.is_file():
-        check.note(f"{where}: its logits are gone, so it can join no ensemble")
-        return
-    check_logits(path, f"{where}/logits.npz", PARTS, data, check)
 
 
 def check_logits(

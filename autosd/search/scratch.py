@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -38,10 +39,16 @@ class Scratch:
 
 def sweep(root: Path) -> None:
     """Remove folders whose owner is gone: the kernel has dropped its lock."""
+    for folder in abandoned(root):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned(root: Path) -> Iterator[Path]:
+    """Folders of runs that were killed, each locked while the caller looks at it."""
     for owner in root.glob(f"{PREFIX}*/.owner"):
         try:
             with owner.open("r+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(owner.parent, ignore_errors=True)
+                yield owner.parent
         except OSError:  # held by a living run, or another user's
             continue
