@@ -72,8 +72,8 @@ def finalists(
 
 def retrained(table: Retrained) -> Table:
     """Recipes trained on everything but test, and scored on test."""
-    heads = ["recipe", "role", "on test", "seeds", "to cross-entropy", "95 % interval", "verdict"]
-    heads += ["verdict for all rows (Holm)", "on select", "in the search", "cost of a step"]
+    heads = ["recipe", "on test", "seeds", "to cross-entropy", "95 % interval", "verdict"]
+    heads += ["Holm's verdict", "on select", "in the search", "cost"]
     return Table(heads, [_retrained(one, table, place) for place, one in enumerate(table.rows)])
 
 
@@ -81,8 +81,7 @@ def _retrained(one: RetrainedRow, table: Retrained, place: int) -> Row:
     score = one.metrics.get(table.metric)
     confirmed = one.confirmed
     return row(
-        one.recipe,
-        ", ".join(one.roles),
+        Cell(one.recipe, tag=", ".join(one.roles)),
         spread(score, table.metric, table.images),
         str(one.n) if one.n == one.planned else f"{one.n} of {one.planned}",
         *difference(one.difference, table.metric),

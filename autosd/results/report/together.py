@@ -1,14 +1,11 @@
 """The ensemble and the student that learnt from it, as tables."""
 
-from collections.abc import Iterator
-
-from autosd.results.ensembled import Distilled, Ensembled, Gain, Kind, Scores
+from autosd.results.ensembled import Distilled, Ensembled, Kind, Scores
 from autosd.results.numbers import mean_and_sd, metric, percent
 from autosd.results.report.blocks import Block, Items, Row, Section, Table, Text, row
 from autosd.results.report.story import Story
 from autosd.results.report.tables import difference, verdict
 from autosd.results.statistics import Summary
-from autosd.results.wording import amount, interval
 
 KINDS = {
     "single": "best single student",
@@ -25,7 +22,7 @@ def section(story: Story, found: Ensembled | None) -> Section:
     if found is None:
         ask = "No ensemble was made yet. One that learns from several students:"
         return Section("ensemble", title, [Text(ask, "note", f"autosd ensemble {story.name}")])
-    blocks: list[Block] = [Text(_about(found)), _scores(found), Items(list(_gains(found)))]
+    blocks: list[Block] = [Text(_about(found)), _scores(found)]
     blocks += [Text("How the kind and the size were chosen, on select:"), _kinds(found)]
     blocks += [Text("The members:"), _members(found), Items(found.remarks)]
     blocks += _distilled(story, found.distilled)
@@ -61,19 +58,6 @@ def _scores(found: Ensembled) -> Table:
             ]
         lines.append(row(*cells, strong=key == "ensemble"))
     return Table(heads, lines)
-
-
-def _gains(found: Ensembled) -> Iterator[str]:
-    for one in found.gains:
-        yield _gain(one)
-
-
-def _gain(one: Gain) -> str:
-    apart = one.difference
-    facts = f"{amount(apart.mean, one.metric)}, 95 % interval {interval(apart, one.metric)}"
-    name = "top-1" if one.metric == "top1" else "NLL"
-    where = "test" if one.part == "test" else "held-out folds of select"
-    return f"{name} on {where}, against the best member: {one.verdict} ({facts}, over images)."
 
 
 def _kinds(found: Ensembled) -> Table:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from autosd.files import write_json
 from autosd.recipe import StudyDefinition
 from autosd.results import numbers
+from autosd.results.ensembled import Distilled, DistilledRow, Ensembled, Gain, Kind, Member
 from autosd.results.found import Found
 from autosd.results.report.closing import OUR_READINGS
 from autosd.results.report.embed import html, tied
@@ -26,7 +28,7 @@ from autosd.results.report.story import Story
 from autosd.results.report.write import write
 from autosd.results.retrained import FILE, Retrained, Row
 from autosd.results.state import read
-from autosd.results.statistics import Summary, paired_difference
+from autosd.results.statistics import Difference, Summary, paired_difference
 from autosd.search import ledger
 from autosd.search.space import Space
 from autosd.search.study import StudyFolder, close
@@ -34,7 +36,7 @@ from autosd.strategies.strategy import discover
 
 from .browse import CHROMIUM, Seen, opened, parsed
 from .studies import SPACE
-from .told import confirm, told
+from .told import IMAGES, confirm, told
 
 NOW = datetime.datetime(2026, 11, 21, 14, 5)
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">"
@@ -334,3 +336,33 @@ def test_words_of_the_page() -> None:
     assert short_data("folder:/some/where/plants/") == "plants"
     assert short_data("cifar10") == "cifar10"
     assert tied("87.2 ± 0.4 % (3 seeds)") == "87.2\u00a0±\u00a00.4\u00a0% (3 seeds)"
+
+
+def ensemble() -> Ensembled:
+    """What an ensemble of the hand-made study might be worth."""
+    member = Member("masd-1", "masd-default", 1000, "masd", ("masd",), None, "finalist", 0.5)
+    apart = Difference(0.01, -0.002, 0.022, 400, 0.012)
+    row = DistilledRow(
+        "distilled", "distilled", Summary(0.89, 0.01, 3), Summary(0.4, 0.02, 3), apart, apart,
+        "no difference shown", {2000: "ensemble/distilled"},
+    )  # fmt: skip
+    brought_home = Distilled((row,), "ensemble/distilled", 2.0, 0.7, 400, 4,
+                             "The winner already has a teacher.", ())  # fmt: skip
+    scores = {part: {"top1": 0.9, "nll": 0.3} for part in ("val", "select", "test")}
+    kind = Kind("greedy", 4, 2, {"top1": 0.9, "nll": 0.3}, {"top1": 0.91, "nll": 0.28}, True)
+    return Ensembled(
+        "nll", 4, 5, "greedy", (member, replace(member, seed=1001)), "masd-1", 2, 2.0,
+        {"ensemble": scores, "best_member": scores}, (kind,),
+        (Gain("test", "top1", apart, "no difference shown"),), 9, 9, 0, IMAGES,
+        ("A remark on the ensemble.",), brought_home,
+    )  # fmt: skip
+
+
+def test_an_ensemble_and_its_student_are_told(first: StudyFolder) -> None:
+    story = replace(Story.read(first), ensembled=ensemble())
+    words = parsed(html(page(story, {}, NOW))).words
+    assert "A greedy selection with replacement of 2 of 9 students, chosen by nll" in words
+    assert "costs 2.0 times the best single student (2 networks see each image)" in words
+    assert "A remark on the ensemble. One network that learnt from the ensemble" in words
+    assert "distilled distilled 89.0 ± 1.0 % 0.400 ± 0.020 +1.0 -0.2 to +2.2 none shown" in words
+    assert "The winner already has a teacher." in words
