@@ -117,9 +117,11 @@ def show_forecast(definition: StudyDefinition, expected: "Forecast", console: Co
     console.print(made)
     shared = ", ".join(expected.space["training"]) or "none"
     console.print(f"parameters: {expected.space['parameters']}; shared by all: {shared}")
+    enough = "" if expected.enough else ", which is not enough"
     console.print(
         f"{definition.trials} trials on {expected.slots} slots, finalists included: about "
         f"{duration(expected.seconds)} (pruning shortens it); about "
-        f"{max(1, round(expected.bytes / 1e6)):,} MB on disk; nothing was written",
+        f"{max(1, round(expected.bytes / 1e6)):,} MB on disk, of {expected.free / 1e6:,.0f} MB "
+        f"free{enough}; nothing was written",
         soft_wrap=True,
     )

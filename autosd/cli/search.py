@@ -72,7 +72,7 @@ def search(
     for line in ready.advice:
         notes.print(f"note: {line}", markup=False, soft_wrap=True)
     if dry_run:
-        _forecast(ready, as_json)
+        _forecast(ready, directory, as_json)
     else:
         _search(ready, directory, storage, inline, as_json, notes)
 
@@ -106,11 +106,11 @@ def _search(
         show(found, directory, people())
 
 
-def _forecast(ready: "Ready", as_json: bool) -> None:
+def _forecast(ready: "Ready", directory: Path, as_json: bool) -> None:
     from autosd.cli.outcome import show_forecast
     from autosd.results.forecast import forecast
 
-    expected = forecast(ready)
+    expected = forecast(ready, directory)
     if as_json:
         emit(
             {
@@ -119,6 +119,7 @@ def _forecast(ready: "Ready", as_json: bool) -> None:
                 "seconds_per_epoch": expected.seconds_per_epoch,
                 "seconds": expected.seconds,
                 "bytes": expected.bytes,
+                "free": expected.free,
             }
         )
         return

@@ -28,6 +28,7 @@ from autosd.results.compare_runs import TEST, Runs, read_runs
 from autosd.results.compare_table import Row, rows_of, to_csv
 from autosd.results.compare_words import remarks_on
 from autosd.results.readings import now
+from autosd.results.room import of_runs
 from autosd.search.engines import EngineName, processors, slots_for, started
 from autosd.search.interrupts import raised
 from autosd.search.jobs import Job
@@ -231,6 +232,8 @@ class _Work:
         bridge = ListBridge(Plan(self.path, data.fingerprint, job), runs, Meter(room), watch)
         if not bridge.left:
             return
+        left = [run for run in runs if not bridge.folder(run, "result.json").exists()]
+        of_runs(self.path, left, data, room, ()).check()
         with started(engine, room, each) as drive:
             drive(bridge, watch)
         for failed, why in bridge.failures.items():

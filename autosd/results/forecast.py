@@ -1,18 +1,18 @@
 """What a study will take: measured on a few steps of each family, nothing is written."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from autosd.data.dataset import Data
-from autosd.recipe import FinalistSpec, Recipe, SlotSpec
+from autosd.recipe import Recipe, SlotSpec
+from autosd.results.room import RESERVE, finalist_runs, free, search_bytes
 from autosd.search.engines import slots_for
 from autosd.search.run import Ready
 from autosd.strategies.costs import planned_epochs
 from autosd.training.trainer import Trainer
 
 STEPS = 8
-KEPT_CHECKPOINTS = 5
-CHECKPOINT_FACTOR = 3
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Forecast:
         slots: runs at the same time.
         seconds: of the whole study if nothing is pruned, about.
         bytes: on disk at its end, about.
+        free: bytes free on that disk.
     """
 
     space: dict[str, Any]
@@ -32,10 +33,16 @@ class Forecast:
     slots: int
     seconds: float
     bytes: float
+    free: float
+
+    @property
+    def enough(self) -> bool:
+        """Whether the disk has room for it."""
+        return self.free >= self.bytes + RESERVE
 
 
-def forecast(ready: Ready) -> Forecast:
-    """Measure an epoch of every family and add up."""
+def forecast(ready: Ready, root: Path) -> Forecast:
+    """Measure an epoch of every family and add up, for a study under `root`."""
     definition, space = ready.definition, ready.space
     base = definition.recipe.with_seed(definition.seed)
     recipes = {
@@ -51,13 +58,9 @@ def forecast(ready: Ready) -> Forecast:
         seconds_per_epoch={family: seconds for family, (seconds, _) in measured.items()},
         slots=slots,
         seconds=runs * mean / slots,
-        bytes=_bytes(ready, base, slots),
+        bytes=search_bytes(definition, ready.data, slots),
+        free=free(root),
     )
-
-
-def finalist_runs(wanted: FinalistSpec) -> int:
-    """The most there can be: each of the best, its family's default, and cross-entropy."""
-    return (2 * wanted.count + 1) * wanted.seeds if wanted.count else 0
 
 
 def _epoch(recipe: Recipe, data: Data, each: SlotSpec) -> tuple[float, int]:
@@ -72,15 +75,3 @@ def _epoch(recipe: Recipe, data: Data, each: SlotSpec) -> tuple[float, int]:
     evaluation = max(0.0, float(report.seconds) - len(few) / speed)
     seconds: float = data.counts["train"] / speed + evaluation
     return seconds, planned_epochs(recipe, trainer.cost)
-
-
-def _bytes(ready: Ready, base: Recipe, slots: int) -> float:
-    from autosd.models.build import build_student
-
-    data, definition = ready.data, ready.definition
-    classes = len(data.class_names)
-    student = build_student(base.model, classes, data.image_shape, 0)
-    weights: float = 4.0 * sum(tensor.numel() for tensor in student.state_dict().values())
-    logits = 2.0 * classes * (data.counts["val"] + data.counts["select"])
-    checkpoints = CHECKPOINT_FACTOR * weights * (KEPT_CHECKPOINTS + slots)
-    return checkpoints + finalist_runs(definition.finalists) * weights + definition.trials * logits

@@ -10,6 +10,7 @@ from autosd.results.attachments import attach, write_note
 from autosd.results.best import write_from_confirmation
 from autosd.results.leaderboard import BASELINE, Row, leaderboard
 from autosd.results.outcome import Comparison, Winner, against_baseline, winner
+from autosd.results.room import check_search
 from autosd.results.state import short
 from autosd.results.wording import sentence
 from autosd.search.engines import EngineName, slots_for
@@ -113,8 +114,15 @@ def search(
     command: Sequence[str] = (),
     watch: Watch | None = None,
 ) -> Found:
-    """Begin or go on with a study, confirm its finalists and write `best/`; see `run_search`."""
+    """Begin or go on with a study, confirm its finalists and write `best/`; see `run_search`.
+
+    Raises:
+        AutosdError: also where its disk has no room for it.
+    """
     ends: list[Found] = []
+    definition = ready.definition
+    slots = 1 if engine == "inline" else slots_for(definition.slots, definition.per_trial)
+    check_search(definition, ready.data, slots, root)
     run_search(
         ready,
         root,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autosd.data.dataset import Data
 from autosd.results.readings import now
+from autosd.results.room import of_runs
 from autosd.search.engines import EngineName, slots_for, started
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
@@ -64,6 +65,7 @@ def train_runs(
     left = [run for run in bridge.runs if not bridge.folder(run, "result.json").exists()]
     if not left:
         return {}
+    of_runs(into, left, data, room, (PART,)).check()
     _record_readings(folder, [bridge.folder(run) for run in left])
     with started(engine, room, each) as drive:
         drive(bridge, watch)

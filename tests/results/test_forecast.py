@@ -3,7 +3,7 @@
 import pytest
 
 from autosd.recipe import FinalistSpec, Recipe
-from autosd.results.forecast import finalist_runs
+from autosd.results.room import finalist_runs
 from autosd.search.finalists import choose, runs
 from autosd.search.records import TrialRecord
 from autosd.search.space import Space
