@@ -162,7 +162,7 @@ def _show_distilled(distilled: "Distilled", console: Console) -> None:
     shown = table("recipe", "seeds", "top-1 ± sd", "NLL ± sd", "to the winner", "verdict")
     for row in distilled.rows:
         shown.add_row(
-            escape(f"{row.recipe}: {row.role}"),
+            escape(row.recipe if row.role == row.recipe else f"{row.recipe}: {row.role}"),
             str(row.top1.n),
             mean_and_sd(row.top1.mean, row.top1.sd, "top1", distilled.images),
             mean_and_sd(row.nll.mean, row.nll.sd, "nll"),

@@ -55,7 +55,7 @@ def judged(table: Distilled) -> Distilled:
     if table.left_out:
         remarks.append(f"Soft labels with the winner's strategies are left out: {table.left_out}.")
     if not any(row.verdict == "better" for row in taught):
-        remarks.append("No gain over the winner is shown; its student in best/ stays the safe one.")
+        remarks.append("No gain over the winner is shown; the winner stays the safe choice.")
     if len(taught) > 1:
         remarks.append(
             f"Of the distilled, {best.recipe} has the higher mean on test; as the higher of two it "

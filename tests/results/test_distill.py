@@ -189,7 +189,7 @@ def test_the_higher_of_two_is_taken_and_called_flattered(table) -> None:
     found = judged(replace(table, rows=rows, left_out=""))
     assert found.best == f"ensemble/distilled/{TOGETHER}-2000/model"
     assert any("flatters" in line for line in found.remarks)
-    assert any("stays the safe one" in line for line in found.remarks)
+    assert any("stays the safe choice" in line for line in found.remarks)
     better = replace(rows[1], to_winner=MORE, verdict="better")
     found = judged(replace(table, rows=(rows[0], better, rows[2]), left_out=""))
-    assert not any("stays the safe one" in line for line in found.remarks)
+    assert not any("stays the safe choice" in line for line in found.remarks)
