@@ -34,7 +34,7 @@ def export(
         bool,
         typer.Option(
             "--with-preprocessing",
-            help="Take uint8 images [batch, height, width, channels] and normalise them inside.",
+            help="Take uint8 pixels (batch, height, width, channels), normalise them inside.",
         ),
     ] = False,
     images: Annotated[

@@ -38,7 +38,7 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATHS...",
+            metavar="PATHS",
             help="Files, folders, quoted patterns; - takes one path per line of standard input.",
         ),
     ],

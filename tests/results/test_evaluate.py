@@ -153,6 +153,14 @@ def test_a_model_outside_of_a_study_keeps_its_own_record(tmp_path: Path) -> None
     assert "trained on these images" in scored(folder, tmp_path, "train").warnings[0]
 
 
+def test_a_reading_that_cannot_be_put_on_record_is_said(root: Path) -> None:
+    (root / "tiny/split.json").unlink()
+    (root / "tiny/split.json").mkdir()
+    done = scored("tiny", root)
+    assert (done.recorded, done.readings, done.images) == (None, None, 297)
+    assert "not on record" in done.warnings[0]
+
+
 def test_the_interval_is_wilsons() -> None:
     assert wilson_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert wilson_interval(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
