@@ -40,6 +40,7 @@ def colour_scale(story: Story, values: Sequence[float]) -> dict[str, Any]:
     """A colour axis over these values, its bar above the panels; bright is better."""
     axis = value_axis(story, most(values, story.minimise))
     low, high = reach(values, most(values, story.minimise))
+    title = f"{axis['title']['text']}<br> "  # plotly lets the last line touch the bar
     bar = {
         "orientation": "h",
         "yref": "container",
@@ -48,7 +49,7 @@ def colour_scale(story: Story, values: Sequence[float]) -> dict[str, Any]:
         "thickness": 10,
         "len": 0.9,
         "outlinewidth": 0,
-        "title": {"text": axis["title"]["text"], "side": "top", "font": {"size": 12}},
+        "title": {"text": title, "side": "top", "font": {"size": 12}},
         "tickformat": axis["tickformat"],
         "nticks": 5,
     }

@@ -40,6 +40,8 @@ def write_pictures(figures: Mapping[str, "go.Figure"], into: Path, form: Format)
             fig=[_on_white(figure) for figure in figures.values()],
             file=[str(path) for path in paths],
             format=form,
+            width=WIDTH,
+            height=[figure.layout.height for figure in figures.values()],
             scale=1 if form == "svg" else SCALE,
         )
     except (RuntimeError, OSError, ValueError) as error:
@@ -63,16 +65,11 @@ def _make(folder: Path) -> None:
 
 
 def _on_white(figure: "go.Figure") -> "go.Figure":
-    """A copy in the light colours of the page, of the width of a slide."""
+    """A copy that can be read on any ground."""
     import plotly.graph_objects as go
 
     copy = go.Figure(figure)
-    copy.update_layout(
-        width=WIDTH,
-        paper_bgcolor="#ffffff",
-        plot_bgcolor="#ffffff",
-        template="plotly_white",
-    )
+    copy.update_layout(paper_bgcolor="#ffffff", plot_bgcolor="#ffffff")
     return copy
 
 

@@ -6,6 +6,7 @@ from autosd.results.report.blocks import Block, Items, Row, Section, Table, Text
 from autosd.results.report.story import Story
 from autosd.results.report.tables import difference, verdict
 from autosd.results.statistics import Summary
+from autosd.results.wording import against
 
 KINDS = {
     "single": "best single student",
@@ -101,6 +102,7 @@ def _distilled(story: Story, found: Distilled | None) -> list[Block]:
         f"epochs on all training data, paired seeds, {found.images:,} test images."
     )
     heads = ["recipe", "role", "top-1", "NLL", "to the winner", "95 % interval", "verdict"]
+    heads.append("NLL to the winner (95 % interval)")
     lines = [
         row(
             one.recipe,
@@ -109,6 +111,7 @@ def _distilled(story: Story, found: Distilled | None) -> list[Block]:
             _spread(one.nll, "nll", found.images),
             *difference(one.to_winner, "top1"),
             verdict(one.verdict),
+            "-" if one.nll_to_winner is None else against(one.nll_to_winner, "nll"),
             strong=place == 0,
         )
         for place, one in enumerate(found.rows)

@@ -343,8 +343,9 @@ def ensemble() -> Ensembled:
     member = Member("masd-1", "masd-default", 1000, "masd", ("masd",), None, "finalist", 0.5)
     apart = Difference(0.01, -0.002, 0.022, 400, 0.012)
     row = DistilledRow(
-        "distilled", "distilled", Summary(0.89, 0.01, 3), Summary(0.4, 0.02, 3), apart, apart,
-        "no difference shown", {2000: "ensemble/distilled"},
+        recipe="distilled", role="distilled", top1=Summary(0.89, 0.01, 3),
+        nll=Summary(0.4, 0.02, 3), to_winner=apart, nll_to_winner=apart, to_cross_entropy=apart,
+        verdict="no difference shown", models={2000: "ensemble/distilled"},
     )  # fmt: skip
     brought_home = Distilled((row,), "ensemble/distilled", 2.0, 0.7, 400, 4,
                              "The winner already has a teacher.", ())  # fmt: skip
@@ -364,5 +365,8 @@ def test_an_ensemble_and_its_student_are_told(first: StudyFolder) -> None:
     assert "A greedy selection with replacement of 2 of 9 students, chosen by nll" in words
     assert "costs 2.0 times the best single student (2 networks see each image)" in words
     assert "A remark on the ensemble. One network that learnt from the ensemble" in words
-    assert "distilled distilled 89.0 ± 1.0 % 0.400 ± 0.020 +1.0 -0.2 to +2.2 none shown" in words
+    assert (
+        "distilled distilled 89.0 ± 1.0 % 0.400 ± 0.020 +1.0 -0.2 to +2.2 none shown +0.010 ("
+        in words
+    )
     assert "The winner already has a teacher." in words
