@@ -9,6 +9,7 @@ from rich.table import Table
 
 from autosd.cli import options
 from autosd.cli.console import emit, near, people, side, table
+from autosd.cli.log import study_log, study_to_drive
 from autosd.results.numbers import duration, mean_and_sd, metric, percent
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ def ensemble(
     study: options.Study,
     size: Annotated[int, typer.Option(min=1, max=100, help="Most members.")] = 8,
     metric: Annotated[
-        Literal["nll", "top1"], typer.Option(help="What decides between kinds and members.")
-    ] = "nll",
+        Literal["nll", "top1"] | None,
+        typer.Option(help="What decides; default: the study's objective, else top1."),
+    ] = None,
     train_missing: Annotated[
         bool,
         typer.Option(
@@ -59,12 +61,13 @@ def ensemble(
 
     Example: [bold]autosd ensemble digits --distill --seeds 3[/bold]
     """
+    folder = study_to_drive(study, directory)
     from autosd.cli.progress import View
     from autosd.results.distill import Wish
     from autosd.results.distill import distill as teach
     from autosd.results.ensemble import ensemble as make
 
-    with View(side()) as view:
+    with study_log(folder), View(side()) as view:
         done = make(
             study,
             directory,

@@ -66,7 +66,7 @@ def ensemble(
     root: Path,
     *,
     size: int = SIZE,
-    metric: Metric = "nll",
+    metric: Metric | None = None,
     train_missing: bool = False,
     slots: int | None = None,
     watch: Watch | None = None,
@@ -77,7 +77,8 @@ def ensemble(
     Args:
         name, root: which study.
         size: most members.
-        metric: what decides between kinds, sizes and members.
+        metric: what decides between kinds, sizes and members; None: the study's objective, top1
+            where that is balanced accuracy.
         train_missing: train students again whose weights were dropped, if the ensemble needs them,
             and one more for its mean over the last epochs.
         slots: runs at the same time, None for as many as there is room for.
@@ -101,7 +102,7 @@ def ensemble(
         best.restore(target)
         work = Work(folder, data, lock, slots, watch or Quiet(), engine)
         found = _found(records, work, train_missing)
-        plan = _plan(found, data, metric, size, train_missing)
+        plan = _plan(found, data, metric or objective(folder), size, train_missing)
         known = _known(target, plan)
         if known is None:
             plan = _with_weights(plan, work)
@@ -112,10 +113,15 @@ def ensemble(
     return Done(ensembled(values), target, known is None, time.monotonic() - begin)
 
 
+def objective(folder: StudyFolder) -> Metric:
+    """The metric that is nearest to the study's objective."""
+    return "nll" if folder.definition.objective == "nll" else "top1"
+
+
 def _found(records: Sequence[TrialRecord], work: Work, train_missing: bool) -> list[Candidate]:
     """All students of the study; where asked for, a soup is trained if there is none."""
     members = work.folder.path / FOLDER / MEMBERS
-    found = candidates(work.folder, records, members)
+    found = candidates(work.folder, records, members, work.data.fingerprint)
     if not train_missing or any(one.soup for one in found):
         return found
     source = to_make_soup_of(records, found, work.folder.minimise)
@@ -131,7 +137,7 @@ def _plan(
     able = [one for one in found if train_missing or one.weights is not None]
     if not able and found:
         raise AutosdError(
-            f"the weights of all {len(found)} students were dropped; --train-missing trains those "
+            f"the weights of all {len(found)} students are gone; --train-missing trains those "
             "again that the ensemble needs"
         )
     pool = read_pool(able, labels, classes)

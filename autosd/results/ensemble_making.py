@@ -137,7 +137,7 @@ def _left_out(plan: Plan) -> list[str]:
     if not plan.left_out:
         return []
     return [
-        f"{plan.left_out} students of the search took no part, since only their logits were kept; "
+        f"{plan.left_out} students of the search took no part: only their logits are left; "
         "with --train-missing they do, and those that the ensemble needs are trained again."
     ]
 

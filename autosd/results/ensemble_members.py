@@ -11,7 +11,7 @@ import numpy.typing as npt
 from autosd.data.dataset import Data
 from autosd.data.loader import Loader
 from autosd.errors import AutosdError, WorkFailed
-from autosd.results.ensemble_pool import AGAIN, LOGITS, MODEL, PART, Candidate
+from autosd.results.ensemble_pool import AGAIN, LOGITS, MODEL, PART, Candidate, logits
 from autosd.search.engines import EngineName, slots_for, started
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
@@ -119,23 +119,32 @@ def compare_with_kept(
     Raises:
         AutosdError: the weights are those of another student.
     """
+    if candidate.weights not in (None, candidate.folder / MODEL) and candidate.origin == AGAIN:
+        return _compare_again(candidate, kept, data)
     part = Loader(data.part(PART), data).plain()
     rows = evaluate(load_student(student, trust_code=True), part).logits
-    again = candidate.weights not in (None, candidate.folder / MODEL) and candidate.origin == AGAIN
-    if np.array_equal(rows.astype(np.float16), kept):
-        same = "was trained again and predicts as before, bit for bit in half precision."
-        return f"{candidate.name} {same}" if again else ""
     gap = np.abs(rows - kept.astype(np.float32))
-    changed = int((rows.argmax(1) != kept.argmax(1)).sum())
-    if again:
-        return (
-            f"{candidate.name} was trained again and is not the same bit for bit: its logits on "
-            f"{PART} differ by up to {gap.max():.2g}, {changed} of {len(kept)} predictions with "
-            "them. The scores are those of the new weights; the choice rests on the old logits."
-        )
     if (gap > ROUNDING + RELATIVE * np.abs(kept)).any():
         raise AutosdError(
             f"{candidate.weights}: does not predict what {candidate.folder / LOGITS} says of this "
             "student; remove it and use --train-missing"
         )
     return ""
+
+
+def _compare_again(candidate: Candidate, kept: npt.NDArray[np.float16], data: Data) -> str:
+    """Whether a student that was trained again gave the very logits of the first time."""
+    run = replace(candidate, folder=(candidate.weights or candidate.folder).parent)
+    fresh = logits(run, data.part(PART).labels, kept.shape[1])
+    if np.array_equal(fresh, kept):
+        return (
+            f"{candidate.name} was trained again and predicts as before, bit for bit in half "
+            "precision."
+        )
+    gap = np.abs(fresh.astype(np.float32) - kept.astype(np.float32)).max()
+    changed = int((fresh.argmax(1) != kept.argmax(1)).sum())
+    return (
+        f"{candidate.name} was trained again and is not the same bit for bit: its logits on "
+        f"{PART} differ by up to {gap:.2g}, {changed} of {len(kept)} predictions with them. The "
+        "scores are those of the new weights; the choice rests on the old logits."
+    )

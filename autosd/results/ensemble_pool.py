@@ -13,6 +13,7 @@ from autosd.recipe import Recipe
 from autosd.search.lists import read_records
 from autosd.search.records import TrialRecord
 from autosd.search.study import StudyFolder
+from autosd.training.checkpoint import CheckpointUnreadable, load_checkpoint
 
 PART = "select"
 MEMBERS = "members"
@@ -62,7 +63,7 @@ class Candidate:
 
 
 def candidates(
-    folder: StudyFolder, records: Sequence[TrialRecord], members: Path
+    folder: StudyFolder, records: Sequence[TrialRecord], members: Path, data: str
 ) -> list[Candidate]:
     """Finalists' students, those of complete trials, and those that were trained again.
 
@@ -70,9 +71,14 @@ def candidates(
         folder: of the study.
         records: its trials.
         members: runs that `--train-missing` made.
+        data: fingerprint of the study's data.
     """
     numbers = {record.lineage: record.number for record in records}
-    found = [*_finalists(folder, numbers), *_trials(folder, records), *_soups(members, numbers)]
+    found = [
+        *_finalists(folder, numbers),
+        *_trials(folder, records, data),
+        *_soups(members, numbers),
+    ]
     return [_renewed(one, members) for one in found]
 
 
@@ -153,21 +159,33 @@ def _of_run(path: Path, label: str, numbers: dict[int, int], origin: str) -> Can
     return Candidate(label, family, recipe, trial, origin, path, weights)
 
 
-def _trials(folder: StudyFolder, records: Sequence[TrialRecord]) -> Iterator[Candidate]:
+def _trials(folder: StudyFolder, records: Sequence[TrialRecord], data: str) -> Iterator[Candidate]:
     for record in records:
         path = folder.trial(record.lineage)
         if record.state != "complete" or not (path / LOGITS).is_file():
             continue
-        checkpoint = path / CHECKPOINT
+        recipe = Recipe.read(path / "recipe.yaml")
         yield Candidate(
             label=f"{record.family}-{record.lineage:04d}",
             family=record.family,
-            recipe=Recipe.read(path / "recipe.yaml"),
+            recipe=recipe,
             trial=record.number,
             origin=TRIAL,
             folder=path,
-            weights=checkpoint if checkpoint.is_file() else None,
+            weights=_checkpoint(path / CHECKPOINT, recipe, data),
         )
+
+
+def _checkpoint(path: Path, recipe: Recipe, data: str) -> Path | None:
+    """The checkpoint of a trial, None where it was dropped or this autosd cannot go on from it."""
+    if not path.is_file():
+        return None
+    identity = {"recipe": recipe.fingerprint(), "data": data, "train_on": ["train"]}
+    try:
+        load_checkpoint(path, identity)
+    except CheckpointUnreadable:
+        return None
+    return path
 
 
 def _renewed(candidate: Candidate, members: Path) -> Candidate:

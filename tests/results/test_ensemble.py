@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import autosd
 from autosd.data.loading import load_data
 from autosd.errors import AutosdError
 from autosd.recipe import DataSpec
-from autosd.results.ensemble import Done, ensemble
+from autosd.results.ensemble import Done, ensemble, objective
 from autosd.results.ensemble_selection import softmax
 from autosd.results.ensembled import read_ensembled
 from autosd.results.found import Found
@@ -22,7 +22,7 @@ from autosd.search.study import StudyFolder
 
 
 def make(root: Path, **options: object) -> Done:
-    return ensemble("tiny", root, engine="inline", **{"size": 3, **options})
+    return ensemble("tiny", root, engine="inline", **{"size": 3, "metric": "nll", **options})
 
 
 def readings(root: Path) -> list[str]:
@@ -166,9 +166,37 @@ def test_members_are_trained_again_bit_for_bit(root: Path) -> None:
     assert not later.fresh
 
 
+def test_a_member_that_is_not_the_same_again_is_told(root: Path) -> None:
+    """As on another processor: the kept logits are shifted a little for everyone."""
+    shutil.rmtree(without_checkpoints(root) / "tiny/finalists")
+    for path in root.glob("tiny/trials/*/logits.npz"):
+        with np.load(path) as kept:
+            np.savez(path, **{part: kept[part] * np.float16(1.01) for part in kept.files})
+    told = make(root, train_missing=True, size=1).ensemble.remarks
+    assert any("is not the same bit for bit" in line and "predictions" in line for line in told)
+
+
+def test_a_checkpoint_that_cannot_be_used_counts_as_dropped(root: Path) -> None:
+    """Damaged, or of a recipe that this version reads otherwise."""
+    before = make(root).ensemble
+    path = next(root.glob("tiny/trials/*/last.pt"))
+    path.write_bytes(path.read_bytes()[:-1])
+    after = make(root).ensemble
+    assert (after.candidates, after.left_out) == (before.candidates - 1, 1)
+
+
+def test_the_objective_of_the_study_decides_unless_told(root: Path) -> None:
+    folder = StudyFolder.find("tiny", root)
+    assert objective(folder) == folder.definition.objective == "top1"
+    for asked, used in (("nll", "nll"), ("balanced_accuracy", "top1")):
+        other = folder.definition.model_copy(update={"objective": asked})
+        assert objective(replace(folder, definition=other)) == used
+    assert make(root, metric=None).ensemble.metric == "top1"
+
+
 def test_without_any_weights_the_way_out_is_named(root: Path) -> None:
     shutil.rmtree(without_checkpoints(root) / "tiny/finalists")
-    with pytest.raises(AutosdError, match=r"weights of all .* students were dropped; --tr"):
+    with pytest.raises(AutosdError, match=r"weights of all .* students are gone; --tr"):
         make(root)
 
 
