@@ -11,6 +11,7 @@ from rich.table import Table
 
 from autosd.cli import complete, options
 from autosd.cli.console import emit, near, people, side, table
+from autosd.cli.log import study_log
 from autosd.errors import AutosdError, WorkFailed
 from autosd.results.numbers import duration, mean_and_sd
 
@@ -89,6 +90,8 @@ def compare(
     """
     from autosd.cli.definition import assignments, resolve
     from autosd.search.definition import base_values
+    from autosd.search.requests import refuse_if_driven
+    from autosd.search.study import study_path
 
     if study is not None and (Path(study) / "study.yaml").is_file():
         directory, study = Path(study).resolve().parent, Path(study).resolve().name
@@ -96,10 +99,12 @@ def compare(
     given = {"name": name, "recipe.data.name": data, "recipe.model": model}
     definition, _ = resolve(values, where, given, assignments(settings or ()))
 
+    folder = study_path(directory, definition.name)
+    refuse_if_driven(folder / ".lock")
     from autosd.cli.progress import View
     from autosd.results.compare import compare as run
 
-    with View(side(), definition.objective) as view:
+    with study_log(folder), View(side(), definition.objective) as view:
         compared = run(
             definition,
             directory,

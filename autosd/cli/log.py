@@ -124,6 +124,16 @@ def study_log(folder: Path) -> Iterator[None]:
         handler.close()
 
 
+def study_to_drive(name: str, directory: Path) -> Path:
+    """The folder of a study, refused at once where somebody else drives it."""
+    from autosd.results.stopping import lock_of
+    from autosd.search.requests import refuse_if_driven
+
+    lock = lock_of(name, directory)
+    refuse_if_driven(lock)
+    return lock.parent
+
+
 def _begin() -> None:
     from autosd.search.store import shown_word
 

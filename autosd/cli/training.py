@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from autosd.cli import options
 from autosd.cli.console import emit, near, people, side, table
+from autosd.cli.log import study_log, study_to_drive
 from autosd.errors import WorkFailed
 from autosd.results.numbers import duration, percent
 
@@ -106,10 +107,11 @@ def retrain(
 
     Example: [bold]autosd retrain digits --top 2 --seeds 5[/bold]
     """
+    folder = study_to_drive(study, directory)
     from autosd.cli.progress import View
     from autosd.results.retrain import retrain as run
 
-    with View(side()) as view:
+    with study_log(folder), View(side()) as view:
         done = run(
             study,
             directory,

@@ -83,7 +83,8 @@ def _chosen(folder: StudyFolder) -> bool | None:
 
 
 def _touched(runs: Path) -> float:
-    return max((path.stat().st_mtime for path in runs.glob("*/history.jsonl")), default=0.0)
+    files = [*runs.glob("*/job.json"), *runs.glob("*/history.jsonl")]
+    return max(path.stat().st_mtime for path in files)
 
 
 def _searched(

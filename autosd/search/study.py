@@ -364,7 +364,7 @@ def _check_free(path: Path) -> None:
         else [
             entry.name
             for entry in sorted(path.iterdir())
-            if entry.name not in OURS and not entry.name.startswith((".", "study.db-"))
+            if entry.name not in OURS and not entry.name.startswith((".", "study.db-", "study.log"))
         ]
     )
     if strange:

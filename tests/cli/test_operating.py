@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 from autosd.cli.log import MOST_BYTES, ROOT, study_log, terminal
 from autosd.cli.main import app
 from autosd.errors import AutosdError
+from autosd.recipe import StudyDefinition
 from autosd.results.verify import verify
+from autosd.search.space import Space
 from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder, lock_path
 
@@ -132,6 +134,14 @@ def test_a_process_without_the_lock_writes_no_log(tmp_path):
     with study_log(tmp_path):
         logging.getLogger("autosd.search").warning("not mine")
     assert not (tmp_path / "study.log").exists()
+
+
+def test_a_log_alone_keeps_no_study_from_beginning(here):
+    (here / "runs/digits").mkdir(parents=True)
+    (here / "runs/digits/study.log").write_text("killed at once\n")
+    definition = StudyDefinition.parse({"name": "digits", "recipe": {"data": "digits"}})
+    space = Space.parse({"families": {"cross_entropy": {"members": ["cross_entropy"]}}})
+    assert StudyFolder.prepare(here / "runs", definition, space).path == here / "runs/digits"
 
 
 def test_the_log_says_how_it_ended_and_a_bug_leaves_its_traceback(study):
