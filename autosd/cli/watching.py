@@ -1,5 +1,6 @@
 """`autosd status --watch`: a running study from another terminal, refreshed in place."""
 
+import signal
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -16,10 +17,13 @@ def follow(study: str, directory: Path, console: Console) -> None:
     """Show a study until nobody runs it, or until Ctrl-C; writes nothing."""
     folder = StudyFolder.find(study, directory)
     objective = folder.definition.objective
-    if console.is_terminal:
-        last = _live(folder, objective, console)
-    else:
-        last = _plain(folder, objective, console)
+    show = _live if console.is_terminal else _plain
+    try:
+        last = show(folder, objective, console)
+    except KeyboardInterrupt as interruption:
+        if interruption.args not in ((), (signal.SIGINT,)):
+            raise
+        return  # Ctrl-C is how the watching ends
     console.print(_end(folder.name, last, objective), markup=False, soft_wrap=True)
 
 
