@@ -73,7 +73,6 @@ class Found:
                 for one in self.outcome.finalists
             ],
             "ended": self.outcome.ended or None,
-            "ended": self.outcome.ended or None,
             "seconds": round(self.outcome.seconds, 1),
         }
 
