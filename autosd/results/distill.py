@@ -22,6 +22,7 @@ from autosd.recipe import StrategySpec, fingerprint
 from autosd.results.distill_table import ALONE, TOGETHER, Arm, judged, rows_of
 from autosd.results.ensemble import Done
 from autosd.results.ensemble_making import DISTILLED, write_results
+from autosd.results.ensemble_worth import device_of
 from autosd.results.ensembled import (
     FOLDER,
     Distilled,
@@ -85,8 +86,8 @@ def distill(
     """
     begin = time.monotonic()
     folder = StudyFolder.open(done.folder.parent)
-    data = load_data(folder.definition.recipe.data)
     with raised(), folder.lock() as lock:
+        data = load_data(folder.definition.recipe.data)
         entries = lasting(field_of(folder, folder.records(), 1), wish.epochs)
         winner, plain = entries[0], _baseline(entries)
         file = _write_teacher(folder, data)
@@ -126,7 +127,7 @@ def _write_teacher(folder: StudyFolder, data: Data) -> str:
         return name
     part = data.part(*TRAIN_ON)
     model = load_ensemble(folder.path / FOLDER, trust_code=True)
-    device = "cuda" if folder.definition.per_trial.gpus else "cpu"
+    device = device_of(folder)
     rows = evaluate(model.to(device), Loader(part, data, device=device).plain()).logits
     content = table_bytes(torch.from_numpy(rows), torch.from_numpy(part.labels))
     write_atomically(path, lambda file: file.write(content))

@@ -48,9 +48,13 @@ def rows_of(
 
 
 def judged(table: Distilled) -> Distilled:
-    """The table with the student to take, and what it shows in words."""
+    """The table with the student to take, and what it shows in words.
+
+    Of two distilled recipes the one with the winner's strategies is taken, whatever test says of
+    them: no part of the data is left that could choose, and test may not.
+    """
     taught = [row for row in table.rows if row.role in WORDS]
-    best = max(taught, key=lambda row: row.top1.mean)
+    best = next((row for row in taught if row.role == TOGETHER), taught[0])
     remarks = [sentence(row) for row in taught]
     if table.left_out:
         remarks.append(f"Soft labels with the winner's strategies are left out: {table.left_out}.")
@@ -58,8 +62,8 @@ def judged(table: Distilled) -> Distilled:
         remarks.append("No gain over the winner is shown; the winner stays the safe choice.")
     if len(taught) > 1:
         remarks.append(
-            f"Of the distilled, {best.recipe} has the higher mean on test; as the higher of two it "
-            "flatters itself a little."
+            f"Of the distilled, {best.recipe} is the one to take: so laid down before test was "
+            "read, which may not choose."
         )
     seeds = max(row.top1.n for row in table.rows)
     remarks.append(

@@ -72,7 +72,8 @@ class Gain:
     """The ensemble minus the best member, image by image.
 
     Attributes:
-        part: `test`, or `select` for held-out folds.
+        part: `test`, or `select` for held-out folds, on which the kind was chosen: a little
+            flattered.
         metric: top1 or nll.
         difference: mean over images with its 95 % interval; it covers other images of this kind,
             not other training seeds. `n` counts images.
@@ -118,7 +119,8 @@ class Distilled:
 
     Attributes:
         rows: the distilled first, then the winner and cross-entropy.
-        best: folder of the student to take, relative to the study folder.
+        best: folder of the distilled student to take, relative to the study folder: the one with
+            the winner's strategies where there is one; test does not choose.
         temperature, weight: of the soft labels.
         images: of the test part.
         epochs: planned.
@@ -153,7 +155,7 @@ class Ensembled:
         kinds: what was compared, in order of their size.
         gains: test first.
         candidates: students that took part; `finalists` of them are confirmation runs.
-        left_out: students whose weights were dropped.
+        left_out: students whose weights were dropped, or are of another version of autosd.
         images: number of images by part.
         remarks: sentences on what is shown and how.
         distilled: None before `--distill`.

@@ -183,12 +183,21 @@ def test_a_row_is_told_as_its_interval_allows(difference, verdict, words) -> Non
     assert words in sentence(row(ALONE, 0.9, difference, verdict))
 
 
-def test_the_higher_of_two_is_taken_and_called_flattered(table) -> None:
-    rows = (row(ALONE, 0.90, NOTHING, "no"), row(TOGETHER, 0.91, NOTHING, "no"),
+@pytest.mark.parametrize("alone", [0.80, 0.99])
+def test_test_does_not_choose_between_two_distilled_students(table, alone) -> None:
+    rows = (row(ALONE, alone, NOTHING, "no"), row(TOGETHER, 0.91, NOTHING, "no"),
             row("winner", 0.9, None, "reference"))  # fmt: skip
     found = judged(replace(table, rows=rows, left_out=""))
     assert found.best == f"ensemble/distilled/{TOGETHER}-2000/model"
-    assert any("flatters" in line for line in found.remarks)
+    assert any("laid down before test was read" in line for line in found.remarks)
+    only = judged(replace(table, rows=(rows[0], rows[2]), left_out="no room"))
+    assert only.best == f"ensemble/distilled/{ALONE}-2000/model"
+
+
+def test_without_a_gain_the_winner_is_called_the_safe_choice(table) -> None:
+    rows = (row(ALONE, 0.90, NOTHING, "no"), row(TOGETHER, 0.91, NOTHING, "no"),
+            row("winner", 0.9, None, "reference"))  # fmt: skip
+    found = judged(replace(table, rows=rows, left_out=""))
     assert any("stays the safe choice" in line for line in found.remarks)
     better = replace(rows[1], to_winner=MORE, verdict="better")
     found = judged(replace(table, rows=(rows[0], better, rows[2]), left_out=""))
