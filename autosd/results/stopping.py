@@ -70,8 +70,6 @@ def stop(
     ask_to_stop(lock, owner, now=now)
     say(f"asked {owner} to stop" + ("" if now else " after the epochs in progress"))
     ended = wait and _wait(lock, owner, PATIENCE_SECONDS if now else None)
-    if ended:
-        withdraw(lock, owner.token)  # whoever held it may not have looked for requests
     seconds = time.monotonic() - begin
     if now and wait and not ended:
         raise WorkFailed(
@@ -90,12 +88,19 @@ def lock_of(name: str, root: Path) -> Path:
 
 
 def _wait(lock: Path, owner: Owner, patience: float | None) -> bool:
-    """Wait until the holding of `owner` is over; whether it is."""
+    """Wait until the process of `owner` has given up the study; whether it has.
+
+    One that takes the lock again, as `ensemble --distill` does, has not ended: it is asked again.
+    """
     until = None if patience is None else time.monotonic() + patience
     while True:
         now = driver(lock)
-        if now is None or now.token != owner.token:
+        if now is None or (now.host, now.pid) != (owner.host, owner.pid):
+            withdraw(lock, owner.token)  # whoever held it may not have looked for requests
             return True
+        if now.token != owner.token:
+            owner = now
+            ask_to_stop(lock, owner, now=patience is not None)
         if until is not None and time.monotonic() >= until:
             return False
         time.sleep(LOOK_EVERY_SECONDS)

@@ -55,7 +55,8 @@ class Attended:
     def close(self) -> None:
         if self._lookout is not None:
             self._lookout.over.set()
-            withdraw(self._lookout.lock, self._lookout.token)
+            if self._ended:  # else the request is for what this process does next
+                withdraw(self._lookout.lock, self._lookout.token)
         self.bridge.close()
 
     def check(self) -> None:
