@@ -96,13 +96,24 @@ def retry(
 
 
 def search_command(folder: StudyFolder, root: Path) -> str:
-    """The command that began the study and goes on with it, as far as it is known."""
+    """The command that began the study, made to go on with it where it lies now."""
+    here = root if root.resolve() == folder.path.parent else folder.path.parent
+    where = [] if here == Path("runs") else ["--dir", str(here)]
+    words = _recorded(folder) or ["search", folder.name]
+    return shlex.join(["autosd", *words, *where])
+
+
+def _recorded(folder: StudyFolder) -> list[str]:
+    """Words of the command that began the study, without its folder; none where it is not known."""
     path = folder.path / "environment.json"
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))["command"]
-    except (OSError, ValueError, KeyError):
-        words = []
-    if len(words) > 1 and "search" in words[1:]:
-        return shlex.join(["autosd", *words[1:]])
-    where = [] if root == Path("runs") else ["--dir", str(root)]
-    return shlex.join(["autosd", "search", folder.name, *where])
+        words = json.loads(path.read_text(encoding="utf-8"))["command"][1:]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    before = ["", *words]
+    kept = [
+        word
+        for word, last in zip(words, before, strict=False)
+        if last != "--dir" and word.partition("=")[0] != "--dir"
+    ]
+    return kept if "search" in kept else []

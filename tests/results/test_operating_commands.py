@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from autosd.cli.main import app
+from autosd.results.retrying import search_command
 from autosd.search.study import StudyFolder
 
 Run = Callable[..., Result]
@@ -68,6 +69,16 @@ def test_a_failed_trial_is_put_in_the_queue_and_the_plan_stays(run, root, assert
     state = json.loads(run("status", "tiny", "--json").stdout)
     assert (state["planned"], state["complete"], state["failed"], state["waiting"]) == (4, 3, 0, 1)
     assert "no such trial" in run("retry", "tiny", "--failed").stdout
+
+
+@pytest.mark.parametrize("place", [["--dir", "/old/place"], ["--dir=/old/place"], []])
+def test_the_command_that_goes_on_names_where_the_study_lies_now(root, tmp_path, place):
+    moved = tmp_path / "moved"
+    (root / "tiny").rename(moved)
+    began = ["/old/bin/autosd", "search", *place, "tiny.yaml", "--trials", "4"]
+    (moved / "environment.json").write_text(json.dumps({"command": began}))
+    said = search_command(StudyFolder.open(moved), root)
+    assert said == f"autosd search tiny.yaml --trials 4 --dir {tmp_path}"
 
 
 def test_what_is_to_be_tried_again_has_to_be_said(run):
