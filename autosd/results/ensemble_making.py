@@ -16,7 +16,14 @@ from autosd.results.ensemble_card import text
 from autosd.results.ensemble_choice import Plan
 from autosd.results.ensemble_members import Work, compare_with_kept, stage
 from autosd.results.ensemble_pool import FINALIST, MEMBERS, PART, Candidate
-from autosd.results.ensemble_worth import Networks, gains, opening, relative_cost, sentence
+from autosd.results.ensemble_worth import (
+    Networks,
+    device_of,
+    gains,
+    opening,
+    relative_cost,
+    sentence,
+)
 from autosd.results.ensembled import FILE, FOLDER, FORMAT, Member, ensembled
 from autosd.results.readings import now
 from autosd.training.ensemble import Share, write_ensemble
@@ -82,7 +89,7 @@ def _values(
 ) -> dict[str, Any]:
     """Everything `results.json` says; reads test, which is on record before."""
     folder, chosen = work.folder, plan.chosen
-    device = "cuda" if folder.definition.per_trial.gpus else "cpu"
+    device = device_of(folder)
     networks = Networks(made, single, device)
     pairs = {part: networks.on(work.data, part) for part in ("val", PART)}
     folder.record_test_reading(FOLDER, now())
@@ -137,8 +144,9 @@ def _left_out(plan: Plan) -> list[str]:
     if not plan.left_out:
         return []
     return [
-        f"{plan.left_out} students of the search took no part: only their logits are left; "
-        "with --train-missing they do, and those that the ensemble needs are trained again."
+        f"{plan.left_out} students of the search took no part: their weights are gone or of "
+        "another version of autosd; with --train-missing they do, and those that the ensemble needs "
+        "are trained again."
     ]
 
 

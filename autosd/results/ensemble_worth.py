@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from autosd.data.dataset import Data
@@ -14,6 +15,7 @@ from autosd.results.ensembled import Gain, Member
 from autosd.results.paired_images import accuracy_difference, likelihood_difference
 from autosd.results.statistics import verdict
 from autosd.results.wording import amount, interval
+from autosd.search.study import StudyFolder
 from autosd.strategies.costs import survey
 from autosd.training.ensemble import load_ensemble
 from autosd.training.evaluation import Evaluation, evaluate
@@ -34,6 +36,12 @@ class Pair:
         """What the ensemble gains, image by image."""
         rows = [softmax(one.logits) for one in (self.ensemble, self.best)]
         return gains(part, rows[0], rows[1], self.ensemble.labels)
+
+
+def device_of(folder: StudyFolder) -> str:
+    """Where to evaluate: on a GPU if the study uses them and this machine has one."""
+    wanted = folder.definition.per_trial.gpus > 0
+    return "cuda" if wanted and torch.cuda.is_available() else "cpu"
 
 
 class Networks:
