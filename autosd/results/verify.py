@@ -149,9 +149,11 @@ def _data(folder: StudyFolder, check: Check) -> Data | None:
         return data
     try:
         known = json.loads(split.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = known["fingerprint"], known["counts"]
+    except (OSError, ValueError, KeyError, TypeError):
+        check.wrong("split.json", "does not say which data the study began with", PUT_BACK)
         return data
-    if known.get("fingerprint") != data.fingerprint or known.get("counts") != data.counts:
+    if found != (data.fingerprint, data.counts):
         check.wrong(
             "split.json",
             f"{recipe.data.name} is not the data that the study began with",

@@ -1,7 +1,9 @@
 """What a verification found, one line each."""
 
+import contextlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,14 @@ class Check:
     def count(self, kind: str, number: int = 1) -> None:
         """So many things of a kind were opened."""
         self.checked[kind] = self.checked.get(kind, 0) + number
+
+    @contextlib.contextmanager
+    def form_of(self, where: str, todo: str = PUT_BACK) -> Iterator[None]:
+        """Take it as a fault of the file if what it holds is not what autosd writes."""
+        try:
+            yield
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            self.wrong(where, f"is not what autosd writes ({error!r:.120})", todo)
 
     def read_json(self, path: Path, where: str, todo: str = PUT_BACK) -> dict[str, Any] | None:
         """The object of a JSON file; None, and a fault, where there is none."""

@@ -37,7 +37,7 @@ def changed_since(folder: StudyFolder) -> str:
 def _then(folder: StudyFolder) -> dict[str, Any]:
     try:
         text = (folder.path / "environment.json").read_text(encoding="utf-8")
-        then: dict[str, Any] = json.loads(text)
+        then: Any = json.loads(text)
     except (OSError, ValueError):
         return {}
-    return then
+    return then if isinstance(then, dict) else {}

@@ -7,7 +7,7 @@ from typing import Any
 from autosd.data.dataset import Data
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
-from autosd.results.ensembled import read_ensembled
+from autosd.results.ensembled import FILE, FOLDER, read_ensembled
 from autosd.results.retrained import read_retrained
 from autosd.results.verify_faults import PUT_BACK, Check
 from autosd.results.verify_trial import check_logits, read_history
@@ -15,6 +15,8 @@ from autosd.search.finalists import CHOSEN
 from autosd.search.study import StudyFolder
 
 AGAIN = "move the folder away: then the same command trains it again"
+CHOOSE_ANEW = "remove it: the next search chooses anew"
+TESTED = ("retrain", "ensemble/distilled")
 
 
 def check_runs(folder: StudyFolder, data: Data | None, live: bool, check: Check) -> None:
@@ -24,15 +26,24 @@ def check_runs(folder: StudyFolder, data: Data | None, live: bool, check: Check)
     expected = (known or {}).get("fingerprint")
     for job in sorted(folder.path.glob("**/job.json")):
         path = job.parent
-        if (path / "result.json").is_file():
-            _check_run(path, _where(folder, path), expected, data, check)
-    _check_finalists(folder, live, check)
-    _check_readings(folder, known or {}, check)
+        if (path / "result.json").is_file() and not hidden(folder, path):
+            where = _where(folder, path)
+            with check.form_of(f"{where}/result.json", AGAIN):
+                _check_run(path, where, expected, data, check)
+    with check.form_of(f"finalists/{CHOSEN}", CHOOSE_ANEW):
+        _check_finalists(folder, live, check)
+    with check.form_of(split.name):
+        _check_readings(folder, known or {}, check)
     for read in (read_retrained, read_ensembled):
         try:
             read(folder)
         except (AutosdError, KeyError, TypeError, ValueError) as error:
             check.wrong("results.json", str(error), "repeat retrain or ensemble; runs are kept")
+
+
+def hidden(folder: StudyFolder, path: Path) -> bool:
+    """Whether it lies in a folder that is still to be renamed, or was."""
+    return any(part.startswith(".") for part in path.relative_to(folder.path).parts)
 
 
 def _where(folder: StudyFolder, path: Path) -> str:
@@ -83,12 +94,12 @@ def _check_finalists(folder: StudyFolder, live: bool, check: Check) -> None:
     path = folder.finalists / CHOSEN
     if not path.is_file():
         return
-    chosen = check.read_json(path, f"finalists/{CHOSEN}", "remove it: the next search chooses anew")
+    chosen = check.read_json(path, f"finalists/{CHOSEN}", CHOOSE_ANEW)
     if chosen is None:
         return
     if not chosen.get("confirmed") and not live:
         check.note("the finalists are not confirmed yet; the same search goes on")
-    for entry in chosen.get("finalists", ()):
+    for entry in chosen["finalists"]:
         recipe = Recipe.parse(entry["recipe"])
         for seed in entry["seeds"]:
             run = folder.finalists / f"{entry['label']}-{seed}"
@@ -112,10 +123,13 @@ def _check_chosen(run: Path, recipe: Recipe, confirmed: bool, check: Check) -> N
 
 
 def _check_readings(folder: StudyFolder, split: dict[str, Any], check: Check) -> None:
-    """Every retraining run that has scores on test has announced that it reads test."""
+    """Every run that has scores on test, and an ensemble, has announced that it reads test."""
     announced = {reading.get("who") for reading in split.get("test_readings", ())}
-    for result in sorted(folder.retrain.glob("*/result.json")):
-        who = _where(folder, result.parent)
+    results = [
+        path for runs in TESTED for path in sorted(folder.path.glob(f"{runs}/*/result.json"))
+    ]
+    ensembles = folder.path.glob(f"{FOLDER}/{FILE}")
+    for who in (_where(folder, path.parent) for path in (*results, *ensembles)):
         if who not in announced:
             what = f"the reading of test by {who} is not on record"
             check.wrong("split.json", what, "put back a copy of it; reports count these readings")

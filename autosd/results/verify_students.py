@@ -10,6 +10,7 @@ from autosd.results.best import holds
 from autosd.results.outcome import Winner, winner
 from autosd.results.verify_faults import PUT_BACK, Check
 from autosd.results.verify_origin import updated
+from autosd.results.verify_runs import hidden
 from autosd.search.study import StudyFolder
 
 ANEW = "put back a copy; or remove the folder and run the same search again, which writes it anew"
@@ -20,8 +21,10 @@ BEST = ("metrics.json", "recipe.yaml", "README.md", "model.json")
 def check_students(folder: StudyFolder, live: bool, check: Check) -> None:
     """Check the weights of every student, the checkpoints, and `best/`."""
     for path in sorted(folder.path.glob("**/model.json")):
-        if not _hidden(folder, path):
-            _check_model(path, _where(folder, path.parent), check)
+        if not hidden(folder, path):
+            where = _where(folder, path.parent)
+            with check.form_of(f"{where}/model.json", ANEW if where == "best" else PUT_BACK):
+                _check_model(path, where, check)
     if not live:
         for path in sorted(folder.path.glob("**/last.pt")):
             _check_checkpoint(folder, path, check)
@@ -30,10 +33,6 @@ def check_students(folder: StudyFolder, live: bool, check: Check) -> None:
 
 def _where(folder: StudyFolder, path: Path) -> str:
     return path.relative_to(folder.path).as_posix()
-
-
-def _hidden(folder: StudyFolder, path: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder.path).parts)
 
 
 def _check_model(path: Path, where: str, check: Check) -> None:
@@ -83,9 +82,12 @@ def _check_checkpoint(folder: StudyFolder, path: Path, check: Check) -> None:
     except AutosdError as error:
         check.wrong(where, str(error).removeprefix(f"{path}: ").split(". Remove")[0], todo)
         return
-    if identity.get("recipe") != recipe.fingerprint():
-        why = "; autosd reads recipes otherwise since its update" if updated(folder) else ""
-        check.wrong(where, f"is of another recipe than the one beside it{why}", todo)
+    if identity.get("recipe") == recipe.fingerprint():
+        return
+    if updated(folder):
+        check.note(f"{where}: autosd reads its recipe otherwise than the version that wrote it")
+    else:
+        check.wrong(where, "is of another recipe than the one beside it", todo)
 
 
 def _check_best(folder: StudyFolder, live: bool, check: Check) -> None:
@@ -96,7 +98,7 @@ def _check_best(folder: StudyFolder, live: bool, check: Check) -> None:
             check.wrong(f"best/{name}", "is missing", ANEW)
     try:
         won = winner(folder)
-    except (AutosdError, OSError, ValueError, KeyError) as error:
+    except (AutosdError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         check.wrong("best", f"the winner cannot be told ({error})", "see the faults above")
         return
     if won is None or not won.confirmed or live:
@@ -113,5 +115,5 @@ def _check_holds(folder: StudyFolder, won: Winner, check: Check) -> None:
     try:
         if holds(folder.best, won.recipe) is None:
             check.wrong("best", f"does not hold the winner, {won.label}", ANEW)
-    except (AutosdError, KeyError) as error:
+    except (AutosdError, KeyError, TypeError) as error:
         check.wrong("best", str(error), ANEW)

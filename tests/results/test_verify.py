@@ -127,6 +127,33 @@ def test_everything_that_is_damaged_is_named_with_what_helps(root, kind):
     assert {name: after[name] for name in before} == before
 
 
+FORMS = {
+    "environment.json": [b"[]"],
+    "split.json": [b"[]", b'{"counts": 3, "test_readings": [1]}'],
+    "finalists/chosen.json": [b"{}", b"[]", b'{"finalists": [{}]}'],
+    "finalists/cross_entropy-1000/result.json": [b"[]", b'{"metrics": 3}'],
+    "finalists/cross_entropy-1000/model/model.json": [b'{"members": [1]}'],
+    "best/model.json": [b'{"members": [{}]}'],
+    "best/metrics.json": [b"[]", b"{}"],
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_file_of_another_form_is_a_fault_and_ends_nothing(root, name):
+    for content in FORMS[name]:
+        (root / "tiny" / name).write_bytes(content)
+        assert name in {fault.where for fault in look(root).faults} | {
+            f"{fault.where}/metrics.json" for fault in look(root).faults if fault.where == "best"
+        }
+
+
+def test_a_reading_of_test_that_is_not_on_record_is_a_fault(root):
+    run = root / "tiny/ensemble/distilled/soft_labels-2000"
+    shutil.copytree(root / "tiny/finalists/cross_entropy-1000", run)
+    (run / "job.json").unlink()
+    assert "ensemble/distilled/soft_labels-2000" in look(root).faults[0].what
+
+
 def test_a_trial_of_a_folder_alone_is_named(root):
     shutil.copytree(root / "tiny/trials/0001", root / "tiny/trials/0077")
     assert [fault.where for fault in look(root).faults] == ["trials/0077"]
