@@ -145,8 +145,8 @@ def _left_out(plan: Plan) -> list[str]:
         return []
     return [
         f"{plan.left_out} students of the search took no part: their weights are gone or of "
-        "another version of autosd; with --train-missing they do, and those that the ensemble needs "
-        "are trained again."
+        "another version of autosd; with --train-missing they do, and those that the ensemble "
+        "needs are trained again."
     ]
 
 

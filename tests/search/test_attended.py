@@ -1,9 +1,10 @@
 """A run that somebody asks to stop, and who may ask."""
 
+import json
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import optuna
@@ -11,6 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from autosd.errors import AutosdError, Stopped
+from autosd.results.stopping import Ending, stop
 from autosd.search import inline, ledger
 from autosd.search.attended import Attended
 from autosd.search.bridge import StudyBridge
@@ -96,6 +98,34 @@ def test_the_epoch_is_finished_and_its_trial_waits_with_its_checkpoint(tmp_path)
     assert list(first.intermediate_values) == [1, 2, 3]
     assert [other.state for other in others] == [TrialState.WAITING]
     assert (tmp_path / "s/trials/0000/last.pt").is_file()
+    assert not (tmp_path / "s/.stop").exists()
+
+
+def test_a_request_that_comes_at_the_end_of_a_stage_is_kept_for_the_next(tmp_path):
+    with StudyLock(lock_path(tmp_path, "s")) as lock:
+        folder = StudyFolder.prepare(tmp_path, drive.definition(1), drive.SPACE)
+        study = drive.opened(folder)
+        attended = Attended(StudyBridge(drive.search(folder, study, lock), Meter(1)), Quiet())
+        attended.ask()
+        ask_to_stop(lock.path, lock.owner, now=False)
+        attended.close()
+        close(study)
+        assert request_for(lock.path, lock.token) is not None
+
+
+def test_a_process_that_takes_the_lock_again_is_asked_again(tmp_path):
+    (tmp_path / "s").mkdir()
+    with StudyLock(lock_path(tmp_path, "s")) as lock:
+        endings: list[Ending] = []
+        asking = threading.Thread(target=lambda: endings.append(stop("s", tmp_path)))
+        asking.start()
+        for token in (lock.token, "next"):
+            lock.path.write_text(json.dumps(asdict(replace(lock.owner, token=token))))
+            while request_for(lock.path, token) is None:
+                asking.join(0.02)
+        assert endings == []
+    asking.join()
+    assert endings[0].ended
     assert not (tmp_path / "s/.stop").exists()
 
 
