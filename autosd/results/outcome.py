@@ -135,12 +135,12 @@ def score(folder: StudyFolder, finalist: Finalist) -> Score:
 
 
 def images(folder: StudyFolder, part: str) -> int | None:
-    """Number of images of a part as the study recorded it, None before it did."""
-    path = folder.path / "split.json"
-    if not path.is_file():
+    """Number of images of a part as the study recorded it; None before it did, or if it is lost."""
+    try:
+        split = json.loads((folder.path / "split.json").read_text(encoding="utf-8"))
+        return int(split["counts"][part])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    count = json.loads(path.read_text(encoding="utf-8")).get("counts", {}).get(part)
-    return None if count is None else int(count)
 
 
 @dataclass(frozen=True)

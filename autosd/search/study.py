@@ -17,11 +17,11 @@ from autosd import files, yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import STUDY_NAME, StudyDefinition, nearest
 from autosd.search import environment, store
+from autosd.search.changed import MAY_CHANGE, differences
 from autosd.search.records import TrialRecord, records
 from autosd.search.space import Space
 from autosd.search.store import StudyLock
 
-MAY_CHANGE = ("trials", "slots", "time_budget", "patience")
 OURS = {
     ".lock",
     "space.yaml",
@@ -107,8 +107,8 @@ class StudyFolder:
             space = Space.load(path / "space.yaml")
         except AutosdError as error:
             raise AutosdError(f"{error}\nstudy {path.name}: {WAY_OUT}") from None
-        recorded = _read_json(path / "storage.json").get("url")
-        return cls(path, definition, space, store.storage_url(path, storage or recorded))
+        url = store.storage_url(path, storage or _recorded(path).get("url"))
+        return cls(path, definition, space, url)
 
     @classmethod
     def find(cls, name: str, root: Path, *, storage: str | None = None) -> Self:
@@ -216,7 +216,7 @@ class StudyFolder:
             load_if_exists=True,
         )
         try:
-            identity = _read_json(self.path / "storage.json")["id"]
+            identity = _recorded(self.path)["id"]
             if not study.user_attrs and not study.get_trials(deepcopy=False):
                 study.set_user_attr("id", identity)
             _check_origin(study, self.path, self.url)
@@ -242,7 +242,7 @@ class StudyFolder:
     # The definition.
 
     def _resumed(self, definition: StudyDefinition, space: Space) -> Self:
-        changed = differences(self, definition, space)
+        changed = differences((self.definition, self.space), (definition, space))
         if changed:
             raise AutosdError(
                 "\n".join(
@@ -318,42 +318,6 @@ def close(study: optuna.Study) -> None:
     store.close(store.storage_of(study))
 
 
-def differences(folder: StudyFolder, definition: StudyDefinition, space: Space) -> list[str]:
-    """What a definition and a space would change in a study that must not change, one per line."""
-    old, new = _flat(folder.definition, folder.space), _flat(definition, space)
-    return [
-        f"{key}: {_said(old, key)} there, {_said(new, key)} asked for"
-        for key in dict.fromkeys([*old, *new])
-        if old.get(key, _ABSENT) != new.get(key, _ABSENT)
-    ]
-
-
-_ABSENT = object()
-
-
-def _said(values: Mapping[str, Any], key: str) -> str:
-    return repr(values[key]) if key in values else "nothing"
-
-
-def _flat(definition: StudyDefinition, space: Space) -> dict[str, Any]:
-    fixed = {
-        key: value
-        for key, value in definition.mapping().items()
-        if key not in (*MAY_CHANGE, "space")
-    }
-    return _flatten({**fixed, "space": space.mapping()})
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def _check_free(path: Path) -> None:
     """Refuse a folder that holds something else than the beginning of a study."""
     if path.exists() and not path.is_dir():
@@ -376,20 +340,27 @@ def _check_free(path: Path) -> None:
 def _claim(path: Path, storage: str | None) -> str:
     """Write which storage the study has, under an identity of its own; the URL to use now."""
     url = store.storage_url(path, storage)
-    file = path / "storage.json"
-    identity = _read_json(file).get("id") if file.exists() else None
-    recorded = None if storage is None else store.without_password(storage)
-    files.write_json(file, {"id": identity or secrets.token_hex(8), "url": recorded})
+    identity = _recorded(path).get("id") or secrets.token_hex(8)
+    shown = None if storage is None else store.without_password(storage)
+    files.write_json(path / "storage.json", {"id": identity, "url": shown})
     return url
 
 
 def _check_origin(study: optuna.Study, path: Path, url: str) -> None:
     """Refuse a study of the same name that belongs to another folder."""
-    if study.user_attrs.get("id") != _read_json(path / "storage.json").get("id"):
+    known = _recorded(path).get("id")
+    lost = known is None and store.sqlite_path(url) == path / "study.db"
+    if not lost and study.user_attrs.get("id") != known:
         raise AutosdError(
             f"{store.shown(url)}: already has a study named '{study.study_name}' from another "
             "folder; choose another --name"
         )
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    """What `storage.json` says; nothing where it is lost: the study's own file is its storage."""
+    file = path / "storage.json"
+    return _read_json(file) if file.exists() else {}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

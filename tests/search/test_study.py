@@ -257,6 +257,23 @@ def test_a_broken_file_is_named_with_the_way_out(folder: StudyFolder, name: str,
     assert "start the study anew" in str(caught.value)
 
 
+def test_a_study_in_its_folder_needs_no_word_on_its_storage(folder: StudyFolder) -> None:
+    (folder.path / "storage.json").unlink()
+    again = StudyFolder.open(folder.path)
+    close(again.load())
+    assert again.url == folder.url
+
+
+def test_without_a_word_on_it_no_other_storage_is_taken(
+    folder: StudyFolder, tmp_path: Path
+) -> None:
+    (folder.path / "storage.json").unlink()
+    shutil.copy(folder.path / "study.db", tmp_path / "other.db")
+    there = StudyFolder.open(folder.path, storage=f"sqlite:///{tmp_path / 'other.db'}")
+    with pytest.raises(AutosdError, match="from another folder"):
+        there.load()
+
+
 def test_a_broken_database_is_named_with_the_way_out(folder: StudyFolder) -> None:
     (folder.path / "study.db").write_bytes(b"not a database, by no means" * 40)
     for broken in (folder.records, folder.load, lambda: folder.load(read_only=False)):

@@ -148,8 +148,12 @@ class _Reader:
                 lambda: read_ensembled(self.folder), None, "the ensemble cannot be told"
             ),
             efforts=self._efforts(trials),
-            images=_counts(split),
-            readings=tuple(split.get("test_readings", ())),
+            images=self._try(lambda: _counts(split), {}, "split.json: the counts of images"),
+            readings=self._try(
+                lambda: tuple(map(dict, split.get("test_readings", ()))),
+                (),
+                "split.json: the readings of test",
+            ),
             environment=self._json("environment.json", "on which machine and versions it ran"),
             controls=controls(),
             missing=tuple(self.missing),
@@ -159,8 +163,16 @@ class _Reader:
         try:
             return read()
         except FAULTS as error:
-            self.missing.append(f"{what}: {_line(error)}")
+            self.missing.append(f"{what}: {self._line(error)}")
             return otherwise
+
+    def _line(self, error: BaseException) -> str:
+        """An exception as a sentence on one line, which names files as the folder has them."""
+        text = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, KeyError):
+            text = f"{text} is not there"
+        text = text.replace(f"{self.folder.path}/", "")
+        return text if text.endswith(".") else f"{text}."
 
     def _ledger(self) -> tuple[list[TrialRecord], Counts, Use]:
         try:
@@ -172,8 +184,8 @@ class _Reader:
                 close(study)
         except FAULTS as error:
             self.missing.append(
-                f"{_line(error)} Trials are told from their folders: why one was stopped, when it "
-                "ran and how well the slots were used is not known."
+                f"{self._line(error)} Trials are told from their folders: why one was stopped, "
+                "when it ran and how well the slots were used is not known."
             )
         records = self._try(lambda: remains(self.folder), [], "the folders of trials")
         return records, _counted(records), Use()
@@ -249,11 +261,3 @@ def _counts(split: Mapping[str, Any]) -> dict[str, int]:
 def _counted(records: list[TrialRecord]) -> Counts:
     ends = [record.state for record in records]
     return Counts(complete=ends.count("complete"), pruned=ends.count("pruned"))
-
-
-def _line(error: BaseException) -> str:
-    """An exception as a sentence on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, KeyError):
-        text = f"{text} is not there"
-    return text if text.endswith(".") else f"{text}."

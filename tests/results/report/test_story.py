@@ -96,8 +96,27 @@ def test_a_file_that_is_missing_or_broken_is_named(folder: StudyFolder, name: st
     (folder.path / name).unlink(missing_ok=True)
     if content is not None:
         (folder.path / name).write_text(content)
-    (said,) = [line for line in tell(folder).missing if name in line]
+    story = tell(folder)
+    (said,) = [line for line in story.missing if name in line]
     assert ("missing" if content is None else "cannot be read") in said
+    assert story.winner is not None
+    assert read(str(folder.path), folder.path.parent).winner == story.winner
+
+
+def test_counts_that_are_none_are_named(folder: StudyFolder):
+    write_json(folder.path / "split.json", {"counts": 3, "test_readings": 4})
+    story = tell(folder)
+    assert [line.partition(":")[0] for line in story.missing if "split" in line] == [
+        "split.json"
+    ] * 2
+    assert (story.images, story.readings) == ({}, ())
+    assert story.winner is not None
+
+
+def test_files_are_named_as_they_lie_in_the_folder(folder: StudyFolder):
+    (folder.path / "study.db").unlink()
+    (said,) = [line for line in tell(folder).missing if "no such database" in line]
+    assert said.startswith("study.db: ")
 
 
 def test_broken_curves_are_counted_in_one_line(folder: StudyFolder):
