@@ -133,15 +133,19 @@ def read_finalists(folder: Path, minimise: bool = False) -> list[Finalist]:
     found: list[tuple[int, Finalist]] = []
     for entry in chosen["finalists"]:
         runs_of = [records.get((entry["label"], seed)) for seed in entry["seeds"]]
-        finalist = _finalist(entry, [run for run in runs_of if run], chosen["metric"])
+        finalist = _finalist(entry, runs_of, chosen["metric"])
         if finalist is not None:
             found.append((len(runs_of) - finalist.n, finalist))
     found.sort(key=lambda pair: (pair[0], pair[1].mean if minimise else -pair[1].mean))
     return [finalist for _, finalist in found]
 
 
-def _finalist(entry: dict[str, Any], done: list[Record], metric: str) -> Finalist | None:
-    values = tuple(record.value(PART, metric) for record in done)
+def _finalist(
+    entry: dict[str, Any], planned: Sequence[Record | None], metric: str
+) -> Finalist | None:
+    """A finalist of its runs, one for each seed; a run that is lost gave no value."""
+    done = [run for run in planned if run is not None]
+    values = tuple(math.nan if run is None else run.value(PART, metric) for run in planned)
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return None

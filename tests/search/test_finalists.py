@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,16 @@ def test_finalist_with_a_diverged_seed_comes_last(tmp_path: Path) -> None:
     assert [(one.label, one.n) for one in ranked] == [("masd-0003", 3), ("cross_entropy", 2)]
     assert math.isnan(ranked[1].values[1])
     assert bridge.failures == {"cross_entropy-1008": "diverged at epoch 1: supervised"}
+
+
+def test_values_keep_their_seeds_where_a_run_was_lost(tmp_path: Path) -> None:
+    confirm(tmp_path)
+    shutil.rmtree(tmp_path / "finalists/cross_entropy-1007")
+    shutil.rmtree(tmp_path / "finalists/masd-0003-1009")
+    for one in read_finalists(tmp_path / "finalists"):
+        lost = 0 if one.label == "cross_entropy" else 2
+        assert [math.isnan(value) for value in one.values] == [place == lost for place in range(3)]
+        assert one.n == 2
 
 
 def test_single_seed_has_no_spread(tmp_path: Path) -> None:
