@@ -12,6 +12,7 @@ from rich.table import Table
 
 from autosd.cli import complete, models, options
 from autosd.cli.console import begun, emit, near, people, side, table
+from autosd.errors import AutosdError
 from autosd.results.numbers import percent
 from autosd.results.plain_text import one_line
 
@@ -71,19 +72,25 @@ def evaluate(
     from autosd.results.model import origin
 
     check_part(part)
+    if confusion is not None and confusion.is_dir():
+        raise AutosdError(f"--confusion {confusion}: is a folder, not a file to write")
     sets = assignments(settings or ())
     model = models.opened(model_dir, directory, trust_code)
-    progress = begun(side())
-    chosen = choose(
-        model, origin(model), part, given=data, sets=sets, root=directory, progress=progress
-    )
+    facts = origin(model)
+    told = begun(side())
+    chosen = choose(model, facts, part, given=data, sets=sets, root=directory, progress=told)
     done = run(model, chosen, batch_size=batch_size)
-    if confusion is not None:
-        _write_confusion(done, confusion)
     if as_json:
         emit(done.mapping())
     else:
         show(done, people())
+    if confusion is not None:
+        _write_confusion(done, confusion)
+    _remark(done)
+
+
+def _remark(done: "Evaluated") -> None:
+    """Say on standard error what keeps the scores from being those of new images."""
     for warning in done.warnings:
         side().print(f"note: {warning}", markup=False, soft_wrap=True)
     if done.recorded is not None:

@@ -153,6 +153,16 @@ def arrays(here: Path) -> str:
     return "npz:arrays.npz"
 
 
+def test_a_matrix_that_cannot_be_written_is_refused_before_test_is_read(
+    invoke, here, model, arrays
+):
+    before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
+    result = invoke("evaluate", model, "--data", arrays, "--confusion", ".")
+    assert result.exit_code == 2
+    assert result.stderr == "error: --confusion .: is a folder, not a file to write\n"
+    assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
+
+
 def test_an_evaluation_shows_classes_and_confusions(invoke, here, model, arrays, assert_documented):
     result = invoke("evaluate", model, "--data", arrays, "--confusion", "c.csv", "--json")
     assert result.exit_code == 0, result.output
