@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from autosd import yamlfile
 from autosd.results.numbers import duration, percent
 from autosd.results.report.blocks import Block, Code, Facts, Items, Row, Section, Table, Text, row
-from autosd.results.report.opening import again, short_data
+from autosd.results.report.opening import again, short_data, taken
 from autosd.results.report.story import Story
 from autosd.search import store
 from autosd.search.records import TrialRecord
@@ -83,7 +83,7 @@ def utilisation(story: Story) -> Section:
         return Section("use", title, [Text("How well the slots were used is not known.", "note")])
     trained = sum(one.seconds for one in story.trials)
     facts = [
-        ("time of the search", duration(use.seconds)),
+        (taken(story), duration(use.seconds)),
         ("slot time", duration(use.slots)),
         ("of it training", f"{percent(use.share)} ({duration(use.busy)})"),
         ("a trial", f"{duration(trained / len(story.trials))} on average" if story.trials else "-"),

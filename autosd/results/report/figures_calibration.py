@@ -41,12 +41,13 @@ def calibration(story: Story) -> go.Figure | None:
     else:
         rows = _confirmation(story)
         part = "select"
-        about = "`autosd retrain` also gives them after scaling by a temperature"
+        about = "autosd retrain also gives them after scaling by a temperature"
     if not rows:
         return None
     note = (
-        f"Means over seeds on {part}, smaller is better. Filled dots are as trained; {about}. ECE "
-        "is the gap between confidence and accuracy in 15 bins, NLL the loss itself."
+        f"Means and standard deviations over seeds on {part}, smaller is better. Filled dots are "
+        f"as trained; {about}. ECE is the gap between confidence and accuracy in 15 bins, NLL the "
+        "loss itself."
     )
     shape = panels("Calibration", note, [ROW * len(rows)] * len(CALIBRATION))
     for place, (name, words) in enumerate(CALIBRATION.items(), 1):

@@ -51,7 +51,8 @@ def accuracy_against_cost(story: Story) -> go.Figure | None:
     front = pareto(prices, story.minimise)
     note = (
         f"Cost is {unit}; plain training costs 1. The line joins the trials that none of at most "
-        "their cost beats. Values are of one seed on val: small steps of the line are chance."
+        f"their cost beats; {alike(prices)}. Values are of one seed on val: small steps of the "
+        "line are chance."
     )
     shape = figure("Accuracy against cost", note, HEIGHT, showlegend=False)
     shape.add_scatter(
@@ -97,6 +98,11 @@ def costs(story: Story) -> tuple[list[Price], str]:
     return prices, "the measured time of an epoch, which other work on the machine disturbs"
 
 
+def alike(prices: Sequence[Price]) -> str:
+    """Which costs `pareto` takes as equal, in words."""
+    return f"costs less than {100 * prices[0].tolerance:.0f} % apart count as equal"
+
+
 def pareto(prices: Sequence[Price], minimise: bool = False) -> list[Price]:
     """The trials that none of at most their cost beats, the cheapest first."""
     sign = -1.0 if minimise else 1.0
@@ -121,11 +127,14 @@ def utilisation(story: Story) -> go.Figure | None:
     hours = (steps[-1][0] - steps[0][0]).total_seconds() / 3600
     unit, size = ("hours", 3600.0) if hours > 2 else ("minutes", 60.0)
     start = steps[0][0]
-    note = "Trials that were running at each moment, interrupted attempts among them."
+    note = (
+        "Trials of the search that were running at each moment, interrupted attempts among them; "
+        "the confirmation is not drawn."
+    )
     if story.use.share is not None:
         note += (
-            f" Slots spent {100 * story.use.share:.0f} % of their time inside epochs, all "
-            "sessions together; the rest is loading, deciding and waiting."
+            f" Slots spent {100 * story.use.share:.0f} % of their time inside epochs, confirmation "
+            "and all sessions together; the rest is loading, deciding and waiting."
         )
     shape = figure("Utilisation", note, LOW, showlegend=False)
     shape.add_scatter(

@@ -2,7 +2,7 @@
 
 from autosd.results.numbers import metric
 from autosd.results.report.blocks import Block, Items, Row, Section, Table, Text, row
-from autosd.results.report.figures_cost import Price, costs, pareto
+from autosd.results.report.figures_cost import Price, alike, costs, pareto
 from autosd.results.report.figures_importance import sentences
 from autosd.results.report.figures_knobs import NAMED
 from autosd.results.report.story import Story
@@ -86,7 +86,7 @@ def cost(story: Story) -> Section:
     front = pareto(prices, story.minimise)
     about = (
         "The Pareto front: trials that no other one of at most their cost beats, cheapest first. "
-        f"Cost is {unit}; plain training costs 1."
+        f"Cost is {unit}; plain training costs 1, and {alike(prices)}."
     )
     heads = ["recipe", "cost", "on val"]
     return Section(

@@ -16,10 +16,14 @@ from autosd.results.wording import against, sentence
 from autosd.search import store
 
 LONGEST_NAME = 60
+FROM_PYTHON = "autosd.search"
+"""What stands for the command of a study that was begun by a call; see `results.calls`."""
 
 
 def result(story: Story) -> str:
     """What is known of the winner, in one sentence; the same words as at the end of a search."""
+    if story.winner is None and story.complete:
+        return "The winner cannot be told: files that would say it are missing or broken."
     if story.winner is None:
         return "No trial is complete yet, so there is no result."
     if story.winner.confirmed and story.compared:
@@ -130,16 +134,21 @@ def tiles(story: Story, table: Retrained | None) -> list[Tile]:
     made.append(_trials_tile(story))
     if story.use.seconds:
         share = "" if story.use.share is None else f"slots busy {percent(story.use.share)}"
-        made.append(Tile("time of the search", duration(story.use.seconds), share))
+        made.append(Tile(taken(story), duration(story.use.seconds), share))
     return made
 
 
 def again(story: Story) -> str:
     """The command that began the study, and that goes on with it; without passwords."""
     words = [store.shown_word(str(word)) for word in story.environment.get("command", [])]
-    if not words:
+    if words in ([], [FROM_PYTHON]):
         return f"autosd search {story.name}"
     return shlex.join([PurePath(words[0]).name, *words[1:]])
+
+
+def taken(story: Story) -> str:
+    """Of what the time is that `Story.use` has."""
+    return "time of the search" + (" and confirmation" if story.finalists else "")
 
 
 def unit(objective: str) -> str:

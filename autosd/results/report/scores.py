@@ -66,8 +66,8 @@ def _caveats(story: Story) -> Iterator[str]:
     count = sum(1 for one in story.compared if one.difference is not None)
     if count > 1:
         yield (
-            f"Intervals hold one comparison at a time. With {count} of them, one verdict in "
-            f"{round(1 / (1 - CONFIDENCE))} would come up where there is nothing."
+            f"Intervals hold one comparison at a time: where nothing differs, one in "
+            f"{round(1 / (1 - CONFIDENCE))} still gives a verdict, and here are {count}."
         )
     yield (
         "The recipe at the top was picked as the highest of these means, so its lead is a little "

@@ -5,7 +5,7 @@ from typing import Any
 
 from autosd.results.numbers import duration
 from autosd.results.report.blocks import Block, Facts, Section, Table, Text, row
-from autosd.results.report.opening import short_data
+from autosd.results.report.opening import short_data, taken
 from autosd.results.report.story import Story
 
 ROLES = {
@@ -62,7 +62,7 @@ def _facts(story: Story) -> list[tuple[str, str]]:
         ("confirmation", f"the best {definition.finalists.count} with {definition.finalists.seeds} "
          "fresh seeds each, beside their published defaults and cross-entropy"),
         ("machine", _machine(story)),
-        ("time", duration(story.use.seconds) if story.use.seconds else ""),
+        (taken(story), duration(story.use.seconds) if story.use.seconds else ""),
     ]  # fmt: skip
     return [(name, value) for name, value in facts if value]
 

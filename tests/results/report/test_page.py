@@ -234,6 +234,12 @@ def test_a_winner_of_the_search_alone_claims_nothing(folder: StudyFolder) -> Non
     assert "is better than" not in words
 
 
+def test_a_search_from_python_goes_on_by_its_name(tmp_path: Path) -> None:
+    words = seen(told(tmp_path, {}, command=["autosd.search"])).words
+    assert "autosd search hand" in words
+    assert "autosd.search" not in words
+
+
 def test_a_study_without_a_trial_says_so(tmp_path: Path) -> None:
     recipe = {"data": "digits", "epochs": 1}
     definition = StudyDefinition.parse({"name": "new", "recipe": recipe, "trials": 5})
@@ -299,6 +305,11 @@ def test_an_old_study_says_what_is_missing_and_tells_the_rest(
     assert said in shown.words
     assert "missing" in [one["id"] for one in shown.named("section")]
     assert "masd" in shown.words
+
+
+def test_a_lost_run_of_the_confirmation_is_counted(folder: StudyFolder) -> None:
+    (folder.finalists / "masd-default-1001/result.json").unlink()
+    assert "masd-default: only 2 of 3 runs gave a score." in seen(folder).words
 
 
 def test_a_running_study_is_told_read_only(folder: StudyFolder, tmp_path: Path) -> None:
