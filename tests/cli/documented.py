@@ -38,6 +38,7 @@ def sections() -> dict[str, Key]:
     found = {}
     for part in PAGE.read_text(encoding="utf-8").split("\n## autosd ")[1:]:
         heading, _, body = part.partition("\n")
+        assert heading.strip() not in found, f"docs/json.md: autosd {heading} stands twice"
         found[heading.strip()] = tree(body)
     return found
 
