@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 import torch
 
-from .cli import documented
-
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def assert_documented() -> Callable[[str, Any], None]:
     """Hold what a command gives with `--json` against `docs/json.md`."""
+    from .cli import documented
+
     return documented.assert_documented

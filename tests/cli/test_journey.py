@@ -2,12 +2,14 @@
 
 import http.client
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import autosd as package
 
@@ -118,6 +120,28 @@ def test_retrain_writes_best_and_load_predicts_the_same(journey, command, assert
         predicted = student(images).argmax(1).numpy()
     kept = np.load(journey / "runs/digits/retrain" / f"{said['rows'][0]['recipe']}-2000/logits.npz")
     assert np.array_equal(predicted, kept["test"].argmax(1))
+
+
+@pytest.mark.ray
+def test_a_copied_study_goes_all_the_way_to_predictions(journey, command, tmp_path):
+    """Resumes, retrains without training again, averages, distils, reports, exports, predicts."""
+    shutil.copytree(journey / "runs", tmp_path / "runs")
+    again = json.loads(run(command, tmp_path, *SEARCH, "--json").stdout)
+    assert sum(again["trials"].values()) == 8
+    run(command, tmp_path, "retrain", "digits", "--seeds", "2")
+    distil = ["ensemble", "digits", "--distill", "--seeds", "2", "--epochs", "2", "--json"]
+    said = json.loads(run(command, tmp_path, *distil).stdout)
+    assert said["distilled"]["rows"]
+    run(command, tmp_path, "report", "digits")
+    page = (tmp_path / "runs/digits/report.html").read_text()
+    assert str(tmp_path) not in page
+    assert "retrained" in page
+    run(command, tmp_path, "export", "digits", "--to", "pt2", "--out", "student.pt2")
+    Image.fromarray(np.full((8, 8), 128, np.uint8)).save(tmp_path / "grey.png")
+    for model in ("digits", "runs/digits/ensemble"):
+        told = json.loads(run(command, tmp_path, "predict", model, "grey.png", "--json").stdout)
+        assert [image["image"] for image in told["images"]] == ["grey.png"]
+    run(command, tmp_path, "verify", "digits")
 
 
 @pytest.mark.ray
