@@ -14,6 +14,8 @@ KINDS = ("uniform", "log_uniform", "integers", "choice")
 SYMBOLIC = re.compile(
     r"(?:min\(\s*(?P<most>\d+)\s*,\s*)?stages(?:\s*-\s*(?P<less>\d+))?(?(most)\s*\))"
 )
+FAMILY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
+"""What a family may be called: folders of runs are named after it."""
 Number = int | float
 
 
@@ -186,6 +188,8 @@ class Family:
     @classmethod
     def parse(cls, name: str, values: Mapping[str, Any]) -> "Family":
         """The family of a stored mapping; raises as `Knob.parse`."""
+        if not FAMILY_NAME.fullmatch(name):
+            raise ValueError(f"family {name!r} has no name that a folder may have")
         return cls(
             name,
             tuple(values.get("members", ())),

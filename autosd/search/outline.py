@@ -11,7 +11,7 @@ from typing import Any
 from autosd import resources, yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import nearest
-from autosd.search.knobs import Condition
+from autosd.search.knobs import FAMILY_NAME, Condition
 from autosd.search.vocabulary import Vocabulary
 
 FORMS = ("members", "shared", "choices", "recipe", "knobs")
@@ -111,6 +111,13 @@ class OutlineReader:
     def family(self, name: str, value: Any) -> Outline | None:
         """The outline of a family; None where it is no strategy and nothing composed."""
         key = f"strategies.{name}"
+        if not FAMILY_NAME.fullmatch(name):
+            self.fault(
+                key,
+                "a family's name has letters, digits, dashes, dots, plus signs and underscores, at "
+                "most 64, and starts with a letter, digit or underscore",
+            )
+            return None
         given = {} if value is None else self.block(value, key)
         where, own = self.own_entry(name)
         if _composed(given):

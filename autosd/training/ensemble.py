@@ -34,7 +34,7 @@ from autosd.training.export import (
 FORMAT = "autosd ensemble 1"
 STUDENTS = "students"
 FILES = (DESCRIPTION, WEIGHTS)
-NAME = re.compile(r"[a-z0-9_][a-z0-9._-]{0,127}")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
 SHARED = ("classes", "class_names", "image_shape", "mean", "std")
 ROUNDING = 1e-6
 
@@ -59,7 +59,7 @@ class MemberForm(Form):
     @classmethod
     def _single_component(cls, value: str) -> str:
         if not NAME.fullmatch(value):
-            raise ValueError("a name of lower-case letters, digits, dots, dashes and underscores")
+            raise ValueError("a name of letters, digits, dots, dashes, plus signs and underscores")
         return value
 
 
@@ -192,9 +192,9 @@ def _described(path: Path) -> EnsembleForm:
 
 
 def _check_files(folder: Path, place: Path, sha256: Mapping[Any, str]) -> None:
-    if not place.resolve().is_relative_to(folder.resolve()):
-        raise AutosdError(f"{place}: leads out of {folder}; an ensemble's files lie inside")
     for name in FILES:
+        if not (place / name).resolve().is_relative_to(folder.resolve()):
+            raise AutosdError(f"{place / name}: leads out of {folder}; its files lie inside")
         try:
             found = _sha256(place / name)
         except OSError as error:

@@ -176,6 +176,14 @@ def test_a_composed_family_with_a_forbidden_pair_is_refused(read: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["../outside", "a/b", ".hidden", "my family", ""])
+def test_a_family_that_no_folder_can_be_named_after_is_refused(read: Any, name: str) -> None:
+    (fault,) = faults(read, f"strategies: {{'{name}': {{members: [masd]}}}}")
+    assert fault.startswith(f"mine.yaml: strategies.{name}: a family's name has letters")
+    with pytest.raises(AutosdError, match="no name that a folder may have"):
+        Space.parse({"families": {name: {"members": ["cross_entropy"]}}})
+
+
 def test_all_faults_are_reported_together_with_file_key_and_nearest_name(read: Any) -> None:
     lines = faults(
         read,

@@ -122,6 +122,14 @@ def test_a_link_out_of_the_folder_is_refused(ensemble: Path, sources: list[Share
         autosd.load(ensemble)
 
 
+def test_a_link_of_a_file_out_of_the_folder_is_not_even_read(ensemble: Path) -> None:
+    file = ensemble / "students/first-0/model.safetensors"
+    file.unlink()
+    file.symlink_to("/dev/zero")
+    with pytest.raises(AutosdError, match=r"first-0/model\.safetensors: leads out of"):
+        autosd.load(ensemble)
+
+
 @pytest.mark.parametrize("weight", [0.6, 0.4])
 def test_weights_that_do_not_sum_to_one_are_refused(ensemble: Path, weight: float) -> None:
     with_member(ensemble, 0, weight=weight)
