@@ -14,6 +14,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
+from autosd.data.npzfile import FAULTS
+from autosd.errors import AutosdError
 from autosd.recipe import Recipe
 from autosd.results.statistics import Summary, summary
 from autosd.search.lists import read_records
@@ -81,6 +83,9 @@ def temperatures(finalists: Path, labels: Array) -> dict[str, Temperature]:
 
     Returns:
         By `identity` of the recipe.
+
+    Raises:
+        AutosdError: a file of logits is damaged, or of other images.
     """
     fits: dict[str, list[float]] = {}
     for record in read_records(finalists):
@@ -88,6 +93,8 @@ def temperatures(finalists: Path, labels: Array) -> dict[str, Temperature]:
         if record.failure is not None or not path.is_file():
             continue
         logits = kept_logits(path, PART)
+        if len(logits) != len(labels):
+            raise AutosdError(f"{path}: has {len(logits)} rows of {PART}, not {len(labels)}")
         if np.isfinite(logits).all():
             recipe = Recipe.read(record.folder / "recipe.yaml")
             fits.setdefault(identity(recipe), []).append(fit_temperature(logits, labels))
@@ -103,7 +110,17 @@ def identity(recipe: Recipe) -> str:
 
 
 def kept_logits(path: Path, part: str) -> Array:
-    """The logits `[N, K]` of a part from a run's `logits.npz`, in float64."""
-    with np.load(path, allow_pickle=False) as kept:
-        logits: Array = kept[part].astype(np.float64)
+    """The logits `[N, K]` of a part from a run's `logits.npz`, in float64.
+
+    Raises:
+        AutosdError: the file is damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            logits: Array = kept[part].astype(np.float64)
+    except (*FAULTS, KeyError) as error:
+        raise AutosdError(
+            f"{path}: cannot be read ({error}); put back a copy, or remove the file: this run then "
+            "takes no part in the calibration"
+        ) from None
     return logits

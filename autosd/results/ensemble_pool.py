@@ -1,6 +1,5 @@
 """The students of a study that may join an ensemble, and where their weights are."""
 
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from autosd.data.npzfile import FAULTS
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
 from autosd.search.lists import read_records
@@ -92,9 +92,9 @@ def logits(
     """
     path = candidate.folder / LOGITS
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             rows: npt.NDArray[np.float16] = kept[PART]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (*FAULTS, KeyError) as error:
         raise AutosdError(
             f"{path}: cannot be read ({error}); without this file the student is left out"
         ) from None

@@ -79,8 +79,8 @@ def retrain(
         engine: `ray`, or `inline` for one run at a time in this process.
 
     Raises:
-        AutosdError: no such study, no winner yet, other data than the study's, or another process
-            runs it.
+        AutosdError: no such study, no winner yet, other data than the study's, damaged logits of a
+            confirmation run, or another process runs it.
         WorkFailed: no run of the winner with the first seed, or none of cross-entropy, succeeded.
         EngineLost: Ray ended; the same call goes on.
         KeyboardInterrupt: with the signal's number; the same call goes on.
@@ -97,8 +97,8 @@ def retrain(
     runs = [run for of_seed in zip(*by_entry, strict=True) for run in of_seed]
     with raised(), folder.lock() as lock:
         folder.check_split(data.counts, data.fingerprint)
-        train_runs(folder, data, runs, lock, slots=slots, watch=watch, engine=engine)
         fitted = temperatures(folder.finalists, data.part(FITTED_ON).labels)
+        train_runs(folder, data, runs, lock, slots=slots, watch=watch, engine=engine)
         trained = read_trained(folder, entries, seeds, fitted)
         table = _table(folder, won, data, trained)
         write_json(folder.retrain / FILE, table.mapping())

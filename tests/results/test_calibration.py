@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autosd.errors import AutosdError
 from autosd.files import write_text
 from autosd.recipe import Recipe
 from autosd.results.calibration import (
@@ -112,3 +113,17 @@ def test_a_fit_at_its_bound_is_told(tmp_path: Path):
     recipe = Recipe.parse({"data": "digits"})
     confirmed(tmp_path / "a-0", recipe, np.eye(3))
     assert temperatures(tmp_path, np.arange(3))[identity(recipe)].at_bound
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
+def test_damaged_logits_are_named_before_anything_is_trained(tmp_path: Path, content):
+    confirmed(tmp_path / "a-0", Recipe.parse({"data": "digits"}), np.eye(3))
+    (tmp_path / "a-0/logits.npz").write_bytes(content)
+    with pytest.raises(AutosdError, match=r"a-0/logits.npz: cannot be read .* remove the file"):
+        temperatures(tmp_path, np.arange(3))
+
+
+def test_logits_of_other_images_are_refused(tmp_path: Path):
+    confirmed(tmp_path / "a-0", Recipe.parse({"data": "digits"}), np.eye(3))
+    with pytest.raises(AutosdError, match="has 3 rows of select, not 4"):
+        temperatures(tmp_path, np.arange(4))
