@@ -111,7 +111,7 @@ class Study:
 
         `number`, `state` (complete, pruned, diverged, failed, running or waiting), `family`,
         `strategies`, `value` (of the objective on `val`, last epoch), `epochs_run`, `seconds`,
-        `cost` (declared, of a step, cross-entropy's is 1), `origin` (default, prior, search or user),
+        `cost` (declared, of a step, cross-entropy's is 1), `origin` (default, prior, search, user),
         `protected` (from the pruner), `why` (pruned, diverged or failed), `started`, `finished`
         (local time), and one column for every knob of the space, missing where it was not drawn.
         """

@@ -25,7 +25,7 @@ def note(story: Story) -> str:
         *_found(story),
         *([] if story.retrained is None else _retrained(story.retrained)),
         "## Commands",
-        _commands(story.name),
+        _commands(story.handle),
         "Add `--dir FOLDER` where the study lies elsewhere than in `runs/`.",
         "The plot *Hyperparameter Importance* misleads where families have knobs of their own: "
         "look at *What mattered* further down instead.",

@@ -40,7 +40,7 @@ def _confirmed(story: Story) -> Iterator[Block]:
     yield Text(f"{ABOUT}On select, mean ± standard deviation over the confirmation seeds.")
     yield Table(["recipe", *(tables.CALIBRATION[name] for name in RAW)], rows)
     ask = "On test, with and without temperature scaling:"
-    yield Text(ask, "note", f"autosd retrain {story.name} --seeds 5")
+    yield Text(ask, "note", f"autosd retrain {story.handle} --seeds 5")
 
 
 def _runs(story: Story) -> list[Record]:

@@ -140,9 +140,9 @@ def reproduce(story: Story) -> Section:
 
 def _commands(story: Story) -> Iterator[str]:
     yield again(story)
-    yield f"autosd status {story.name}"
-    yield f"autosd retrain {story.name} --seeds 5"
-    yield f"autosd best {story.name} --yaml best.yaml && autosd train best.yaml"
+    yield f"autosd status {story.handle}"
+    yield f"autosd retrain {story.handle} --seeds 5"
+    yield f"autosd best {story.handle} --yaml best.yaml && autosd train best.yaml"
 
 
 def _facts(story: Story) -> Iterator[tuple[str, str]]:

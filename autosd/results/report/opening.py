@@ -14,6 +14,7 @@ from autosd.results.report.story import Story
 from autosd.results.retrained import Retrained
 from autosd.results.wording import against, sentence
 from autosd.search import store
+from autosd.search.requests import driver
 
 LONGEST_NAME = 60
 FROM_PYTHON = "autosd.search"
@@ -44,10 +45,10 @@ def lead(story: Story, table: Retrained | None) -> list[Text]:
                 "training part alone, and test was not used for them. All training data, more "
                 "seeds and test:",
                 "note",
-                f"autosd retrain {story.name} --seeds 5",
+                f"autosd retrain {story.handle} --seeds 5",
             )
         )
-    elif story.winner is not None:
+    elif story.winner is not None and driver(story.folder.lock_path) is None:
         texts.append(Text("To go on and confirm the best:", "note", again(story)))
     return texts
 
@@ -107,7 +108,7 @@ def _done(story: Story) -> str:
     done = f"{counts.counted} of {planned} trials"
     if counts.running:
         left = f"{counts.running} running"
-        if not store.read_owner(story.folder.lock_path):
+        if driver(story.folder.lock_path) is None:
             left += " or left behind by a search that was stopped"
         done += f", {left}"
     elif counts.counted < planned:
@@ -142,7 +143,7 @@ def again(story: Story) -> str:
     """The command that began the study, and that goes on with it; without passwords."""
     words = [store.shown_word(str(word)) for word in story.environment.get("command", [])]
     if words in ([], [FROM_PYTHON]):
-        return f"autosd search {story.name}"
+        return f"autosd search {story.handle}"
     return shlex.join([PurePath(words[0]).name, *words[1:]])
 
 

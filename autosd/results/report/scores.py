@@ -101,7 +101,7 @@ def retrained(story: Story, table: Retrained | None) -> Section:
     """Recipes on test."""
     title = "On test, trained on all data"
     if table is None:
-        ask = Text("Not retrained yet:", "note", f"autosd retrain {story.name} --seeds 5")
+        ask = Text("Not retrained yet:", "note", f"autosd retrain {story.handle} --seeds 5")
         return Section("test", title, [ask, Text(readings(story.readings), "note")])
     seeds = f"{table.seeds[0]} to {table.seeds[-1]}" if len(table.seeds) > 1 else table.seeds[0]
     about = (

@@ -85,6 +85,11 @@ class Story:
         return self.folder.name
 
     @property
+    def handle(self) -> str:
+        """What commands find it by under `--dir`: its folder's name, which a copy may have anew."""
+        return self.folder.path.name
+
+    @property
     def definition(self) -> StudyDefinition:
         """What was asked for."""
         return self.folder.definition
@@ -127,7 +132,7 @@ class _Reader:
     def story(self) -> Story:
         attempts, counts, use = self._ledger()
         trials = list(visible(attempts))
-        finalists = self._finalists()
+        finalists = self._finalists(over=counts.counted >= self.folder.definition.trials)
         split = self._json("split.json", "how many images each part has and who read test")
         minimise = self.folder.minimise
         return Story(
@@ -190,12 +195,13 @@ class _Reader:
         records = self._try(lambda: remains(self.folder), [], "the folders of trials")
         return records, _counted(records), Use()
 
-    def _finalists(self) -> list[Finalist]:
+    def _finalists(self, over: bool) -> list[Finalist]:
+        """The confirmed recipes; before the search is `over` nothing of them is missing."""
         folder = self.folder
         if folder.definition.finalists.count == 0:
             return []
         chosen = folder.finalists / CHOSEN
-        if not chosen.is_file():
+        if over and not chosen.is_file():
             self.missing.append(
                 f"finalists/{CHOSEN} is missing: no recipe was confirmed with fresh seeds, and "
                 "values are those of the search"

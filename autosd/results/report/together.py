@@ -22,7 +22,7 @@ def section(story: Story, found: Ensembled | None) -> Section:
     title = "Ensemble"
     if found is None:
         ask = "No ensemble was made yet. One that learns from several students:"
-        return Section("ensemble", title, [Text(ask, "note", f"autosd ensemble {story.name}")])
+        return Section("ensemble", title, [Text(ask, "note", f"autosd ensemble {story.handle}")])
     blocks: list[Block] = [Text(_about(found)), _scores(found)]
     blocks += [Text("How the kind and the size were chosen, on select:"), _kinds(found)]
     blocks += [Text("The members:"), _members(found), Items(found.remarks)]
@@ -95,7 +95,7 @@ def _members(found: Ensembled) -> Table:
 def _distilled(story: Story, found: Distilled | None) -> list[Block]:
     if found is None:
         ask = "Its gain was not brought home to one network yet:"
-        return [Text(ask, "note", f"autosd ensemble {story.name} --distill")]
+        return [Text(ask, "note", f"autosd ensemble {story.handle} --distill")]
     about = (
         f"One network that learnt from the ensemble's soft labels (temperature "
         f"{found.temperature:g}, weight {found.weight:g}), beside the plain winner: {found.epochs} "

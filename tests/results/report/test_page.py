@@ -234,10 +234,27 @@ def test_a_winner_of_the_search_alone_claims_nothing(folder: StudyFolder) -> Non
     assert "is better than" not in words
 
 
+def test_commands_find_a_copy_under_its_own_name(folder: StudyFolder) -> None:
+    shutil.copytree(folder.path, folder.path.parent / "copy")
+    words = seen(StudyFolder.open(folder.path.parent / "copy")).words
+    assert "autosd retrain copy --seeds 5" in words
+    assert "autosd ensemble copy" in words
+    assert "autosd retrain hand" not in words
+
+
 def test_a_search_from_python_goes_on_by_its_name(tmp_path: Path) -> None:
     words = seen(told(tmp_path, {}, command=["autosd.search"])).words
     assert "autosd search hand" in words
     assert "autosd.search" not in words
+
+
+def test_a_search_that_goes_on_is_not_told_to(folder: StudyFolder) -> None:
+    alone = confirmed(folder, {})
+    told_to = "To go on and confirm the best:"
+    with alone.lock():
+        assert told_to not in seen(alone).words
+    alone.lock_path.write_text('{"host": "there", "pid": 1, "since": 0.0, "token": "left"}')
+    assert told_to in seen(alone).words
 
 
 def test_a_study_without_a_trial_says_so(tmp_path: Path) -> None:

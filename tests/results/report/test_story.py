@@ -148,6 +148,9 @@ def test_a_confirmation_that_goes_on_is_no_result(root: Path):
     assert story.winner.confirmed is False
     path.unlink()
     assert any("chosen.json is missing" in line for line in Story.read(folder).missing)
+    definition = folder.definition.model_copy(update={"trials": 9})
+    unfinished = StudyFolder(folder.path, definition, folder.space, folder.url)
+    assert not any("chosen.json" in line for line in Story.read(unfinished).missing)
 
 
 def test_broken_tables_of_later_commands_are_named(folder: StudyFolder):
