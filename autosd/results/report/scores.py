@@ -48,9 +48,7 @@ def confirmed(story: Story) -> Section:
         f"again with the same {seeds} fresh seed{'' if seeds == 1 else 's'} and scored on select. "
         f"Differences are in {unit(story.objective)}. "
     )
-    shown = tables.finalists(
-        story.compared, story.controls, story.objective, story.images.get("select")
-    )
+    shown = tables.finalists(story.compared, story.controls, story.objective, story.images)
     blocks: list[Block] = [Text(about + ABOUT_BETTER), shown, Items(list(_caveats(story)))]
     return Section("confirmed", title, blocks)
 

@@ -1,6 +1,6 @@
 """The tables of a report: recipes and families side by side, in the words of the terminal."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from autosd.results import numbers
 from autosd.results.leaderboard import Row as FamilyRow
@@ -46,9 +46,16 @@ def finalists(
     compared: Sequence[Comparison],
     controls: Collection[str],
     objective: str,
-    images: int | None,
+    images: Mapping[str, int],
 ) -> Table:
-    """Confirmed recipes on `select`, best first, with their differences to cross-entropy."""
+    """Confirmed recipes on `select`, best first, with their differences to cross-entropy.
+
+    Args:
+        compared: best first.
+        controls: families that are marked as such.
+        objective: of the scores.
+        images: by part, as far as they are known.
+    """
     heads = ["recipe", "on select", "seeds", "to cross-entropy", "95 % interval", "verdict"]
     heads.append("in the search, on val")
     lines = []
@@ -57,13 +64,13 @@ def finalists(
         lines.append(
             row(
                 Cell(found.label, tag=CONTROL if found.family in controls else ""),
-                mean_and_sd(found.mean, found.sd, objective, images),
+                mean_and_sd(found.mean, found.sd, objective, images.get("select")),
                 str(found.n)
                 if found.n == len(found.values)
                 else f"{found.n} of {len(found.values)}",
                 *difference(one.difference, objective),
                 verdict(one.verdict),
-                metric(found.search_value, objective),
+                metric(found.search_value, objective, images.get("val")),
                 strong=place == 0,
             )
         )
