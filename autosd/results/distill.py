@@ -104,7 +104,8 @@ def distill(
             left_out=left_out or ("" if found[TOGETHER] else NO_RESULT),
             remarks=(),
         )
-        values = {**(read_results(done.folder) or {}), "distilled": asdict(judged(made))}
+        shown = judged(made, len(done.ensemble.members))
+        values = {**(read_results(done.folder) or {}), "distilled": asdict(shown)}
         write_results(done.folder, values, folder.name)
     seconds = done.seconds + time.monotonic() - begin
     return dataclasses.replace(done, ensemble=ensembled(values), seconds=seconds)

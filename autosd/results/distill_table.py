@@ -47,11 +47,15 @@ def rows_of(
     return tuple(_row(root, arm, found, planned) for arm in arms if found[arm.role])
 
 
-def judged(table: Distilled) -> Distilled:
+def judged(table: Distilled, members: int) -> Distilled:
     """The table with the student to take, and what it shows in words.
 
     Of two distilled recipes the one with the winner's strategies is taken, whatever test says of
     them: no part of the data is left that could choose, and test may not.
+
+    Args:
+        table: with its rows.
+        members: of the ensemble that taught.
     """
     taught = [row for row in table.rows if row.role in WORDS]
     best = next((row for row in taught if row.role == TOGETHER), taught[0])
@@ -66,9 +70,10 @@ def judged(table: Distilled) -> Distilled:
             "read, which may not choose."
         )
     seeds = max(row.top1.n for row in table.rows)
+    teacher = "the teacher's members" if members > 1 else "the teacher, a single student,"
     remarks.append(
         f"All are trained on train, val and select with {seeds} paired "
-        f"seed{'' if seeds == 1 else 's'}; the teacher's members learnt from train alone."
+        f"seed{'' if seeds == 1 else 's'}; {teacher} learnt from train alone."
     )
     return replace(table, best=best.models[min(best.models)], remarks=tuple(remarks))
 

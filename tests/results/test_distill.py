@@ -187,18 +187,20 @@ def test_a_row_is_told_as_its_interval_allows(difference, verdict, words) -> Non
 def test_test_does_not_choose_between_two_distilled_students(table, alone) -> None:
     rows = (row(ALONE, alone, NOTHING, "no"), row(TOGETHER, 0.91, NOTHING, "no"),
             row("winner", 0.9, None, "reference"))  # fmt: skip
-    found = judged(replace(table, rows=rows, left_out=""))
+    found = judged(replace(table, rows=rows, left_out=""), members=3)
     assert found.best == f"ensemble/distilled/{TOGETHER}-2000/model"
     assert any("laid down before test was read" in line for line in found.remarks)
-    only = judged(replace(table, rows=(rows[0], rows[2]), left_out="no room"))
+    only = judged(replace(table, rows=(rows[0], rows[2]), left_out="no room"), members=1)
     assert only.best == f"ensemble/distilled/{ALONE}-2000/model"
+    assert "the teacher, a single student, learnt from train alone" in only.remarks[-1]
+    assert "the teacher's members learnt from train alone" in found.remarks[-1]
 
 
 def test_without_a_gain_the_winner_is_called_the_safe_choice(table) -> None:
     rows = (row(ALONE, 0.90, NOTHING, "no"), row(TOGETHER, 0.91, NOTHING, "no"),
             row("winner", 0.9, None, "reference"))  # fmt: skip
-    found = judged(replace(table, rows=rows, left_out=""))
+    found = judged(replace(table, rows=rows, left_out=""), members=3)
     assert any("stays the safe choice" in line for line in found.remarks)
     better = replace(rows[1], to_winner=MORE, verdict="better")
-    found = judged(replace(table, rows=(rows[0], better, rows[2]), left_out=""))
+    found = judged(replace(table, rows=(rows[0], better, rows[2]), left_out=""), members=3)
     assert not any("stays the safe choice" in line for line in found.remarks)
