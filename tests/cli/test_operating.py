@@ -21,7 +21,7 @@ from autosd.search.space import Space
 from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder, lock_path
 
-SEARCH = ["search", "--inline", "--epochs", "3", "--trials", "2", "--space", "label_smoothing"]
+SEARCH = ["search", "--inline", "--epochs", "12", "--trials", "1", "--space", "label_smoothing"]
 SETTINGS = ["--set", "finalists.count=0"]
 
 
@@ -50,7 +50,7 @@ def test_a_stopped_search_says_so_and_goes_on_as_if_it_had_not_been(command, her
     assert json.loads(stopped.stdout)["driver"]["pid"] == process.pid
     assert (process.returncode, out) == (143, "")
     assert err.splitlines()[-1].startswith("stopped as process ")
-    assert "; to go on: autosd search --inline --epochs 3" in err.splitlines()[-1]
+    assert "; to go on: autosd search --inline --epochs 12" in err.splitlines()[-1]
     log = (study / "study.log").read_text()
     assert "trials/0000 (trial 0) begins (cross_entropy)" in log
     assert "ended: interrupted: stopped as asked" in log
@@ -59,7 +59,7 @@ def test_a_stopped_search_says_so_and_goes_on_as_if_it_had_not_been(command, her
     found = verify("digits", here / "runs", replay=_trial_of_lineage_0(study))
     assert found.whole, found.faults
     assert found.replayed is not None
-    assert found.replayed.epochs == 3
+    assert found.replayed.epochs == 12
     assert found.counts is not None
     assert found.counts.superseded == 1
 
