@@ -108,7 +108,6 @@ def replace(folder: Path, fill: Callable[[Path], None]) -> None:
     try:
         fill(new)
         new.chmod(0o755)
-        shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             os.replace(folder, old)
         os.replace(new, folder)
@@ -118,8 +117,10 @@ def replace(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def restore(folder: Path) -> None:
-    """Put back what a kill between the two renames of `replace` had moved out of the way."""
-    if _old(folder).exists() and not folder.exists():
+    """Put back what a kill during `replace` had moved out of the way, or finish removing it."""
+    if folder.exists():
+        shutil.rmtree(_old(folder), ignore_errors=True)
+    elif _old(folder).exists():
         os.replace(_old(folder), folder)
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from autosd.results.best import replace, write_from_confirmation
+from autosd.results.best import replace, restore, write_from_confirmation
 from autosd.results.outcome import winner
 from autosd.search.study import StudyFolder
 
@@ -47,6 +47,15 @@ def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path):
         replace(best, fail)
     assert (best / "file").read_text() == "one"
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_the_old_folder_that_a_kill_left_behind_goes_when_the_new_one_is_in_place(tmp_path: Path):
+    for name in ("best", ".best.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    restore(tmp_path / "best")
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+    assert (tmp_path / "best/file").read_text() == "best"
 
 
 def test_a_retrained_student_survives_a_kill_between_the_renames(root: Path):
