@@ -12,6 +12,7 @@ from autosd.data.dataset import Data
 from autosd.data.loader import Loader
 from autosd.errors import AutosdError, WorkFailed
 from autosd.results.ensemble_pool import AGAIN, LOGITS, MODEL, PART, Candidate, logits
+from autosd.results.room import of_runs
 from autosd.search.engines import EngineName, slots_for, started
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
@@ -80,6 +81,8 @@ def train_again(wanted: Sequence[Candidate], members: Path, work: Work) -> list[
     runs = [Run(one.label, one.recipe) for one in wanted]
     bridge = ListBridge(Plan(members, work.data.fingerprint, job), runs, Meter(room), work.watch)
     if bridge.left:
+        left = [run for run in runs if not bridge.folder(run, "result.json").exists()]
+        of_runs(members, left, work.data, room, job.final).check()
         with started(work.engine, room, each) as drive:
             drive(bridge, work.watch)
     models = [bridge.folder(run, MODEL) for run in runs]
