@@ -322,15 +322,11 @@ def _check_free(path: Path) -> None:
     """Refuse a folder that holds something else than the beginning of a study."""
     if path.exists() and not path.is_dir():
         raise AutosdError(f"{path}: is a file, not a folder for a study")
-    strange = (
-        []
-        if not path.exists()
-        else [
-            entry.name
-            for entry in sorted(path.iterdir())
-            if entry.name not in OURS and not entry.name.startswith((".", "study.db-", "study.log"))
-        ]
-    )
+    strange = [
+        entry.name
+        for entry in (sorted(path.iterdir()) if path.exists() else ())
+        if entry.name not in OURS and not entry.name.startswith((".", "study.db-", "study.log"))
+    ]
     if strange:
         raise AutosdError(
             f"{path}: has {', '.join(strange[:3])} but no study.yaml; {WAY_OUT}, or choose --name"
