@@ -1,5 +1,6 @@
 """`autosd enqueue`: a recipe of one's own as a trial of a study."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +44,7 @@ def enqueue(
     if as_json:
         emit(done.mapping())
     else:
-        where = "" if directory == options.RUNS else f" --dir {directory}"
+        where = "" if directory == options.RUNS else f" --dir {shlex.quote(str(directory))}"
         show(done, where, people())
 
 

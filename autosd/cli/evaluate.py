@@ -196,11 +196,13 @@ def _pairs(done: "Evaluated") -> Table:
 def _write_confusion(done: "Evaluated", path: Path) -> None:
     """Rows are the true classes, columns what was predicted."""
     from autosd.files import write_text
+    from autosd.results.plain_text import harmless
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["class", *done.class_names])
-    for name, counts in zip(done.class_names, done.confusion.tolist(), strict=True):
+    names = [harmless(name) for name in done.class_names]
+    writer.writerow(["class", *names])
+    for name, counts in zip(names, done.confusion.tolist(), strict=True):
         writer.writerow([name, *counts])
     write_text(path, text.getvalue())
     side().print(f"wrote {path}", markup=False, soft_wrap=True)

@@ -166,11 +166,12 @@ def _table(results: Results, write: Write, top: int, facts: dict[str, Any], wide
 
 def _csv(results: Results, write: Write, top: int, facts: dict[str, Any], widest: int) -> None:
     """One row per image; further classes in further columns."""
+    from autosd.results.plain_text import harmless
     from autosd.results.predict import Prediction
 
     def row(cells: list[str]) -> str:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(cells)
+        csv.writer(text, lineterminator="\n").writerow(map(harmless, cells))
         return text.getvalue()
 
     more = [f"{name}_{rank}" for rank in range(2, top + 1) for name in ("class", "probability")]

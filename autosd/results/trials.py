@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from autosd.results.plain_text import one_line
+from autosd.results.plain_text import harmless, one_line
 from autosd.search.knobs import STRATEGY
 from autosd.search.records import TrialRecord
 from autosd.search.space import Space
@@ -27,8 +27,6 @@ COLUMNS = (
 )
 """As in the frame of `autosd.Study.trials`; one column for every parameter of the space follows."""
 MOST_LETTERS = 10_000
-FORMULA = ("=", "+", "-", "@")
-"""How a cell begins that a spreadsheet would run instead of show."""
 
 
 def row(record: TrialRecord) -> dict[str, Any]:
@@ -73,4 +71,4 @@ def _harmless(cell: Any) -> Any:
     if not isinstance(cell, str):
         return cell
     line = one_line(cell, most=MOST_LETTERS)
-    return f"'{line}" if line.lstrip().startswith(FORMULA) else line
+    return harmless(line)

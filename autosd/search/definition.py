@@ -69,6 +69,10 @@ def base_values(study: str | None, data: str | None, root: Path) -> tuple[dict[s
     values = yamlfile.read(path)
     if not isinstance(values, dict):
         raise AutosdError(f"{path}: a mapping of keys to values is needed")
+    if path == started and values.get("name") != name:
+        raise AutosdError(
+            f"{path}: is the study '{values.get('name')}'; its folder must have that name to go on"
+        )
     return values, f"study {name}" if shipped else str(path)
 
 

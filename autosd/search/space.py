@@ -78,8 +78,9 @@ class Space:
                 dict(training.get("fixed", {})),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
+            why = str(error)[:120] if isinstance(error, ValueError) else "its form is another"
             raise AutosdError(
-                f"{where}: not a stored space ({error!r:.120}); take it from a copy of the study, "
+                f"{where}: not a stored space ({why}); take it from a copy of the study, "
                 "or start the study anew under another name"
             ) from None
 

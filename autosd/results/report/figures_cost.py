@@ -104,16 +104,21 @@ def alike(prices: Sequence[Price]) -> str:
 
 
 def pareto(prices: Sequence[Price], minimise: bool = False) -> list[Price]:
-    """The trials that none of at most their cost beats, the cheapest first."""
+    """The trials that none of at most their cost beats, the cheapest first.
+
+    Costs that lie within the tolerance of the first of a run of equals count as equal to it.
+    """
     sign = -1.0 if minimise else 1.0
     ranked = sorted(prices, key=lambda one: (one.cost, -sign * one.value, one.trial.number))
     front: list[Price] = []
+    least = 0.0
     for one in ranked:
-        best = front[-1] if front else None
-        if best is not None and sign * (one.value - best.value) <= 0:
+        if front and sign * (one.value - front[-1].value) <= 0:
             continue
-        if best is not None and one.cost <= best.cost * (1 + one.tolerance):
+        if front and one.cost <= least * (1 + one.tolerance):
             front.pop()
+        else:
+            least = one.cost
         front.append(one)
     return front
 
