@@ -42,7 +42,7 @@ def written(path: Path, **changes: Any) -> str:
     return str(path)
 
 
-def test_without_names_every_searched_strategy_and_every_family_takes_part(student: Student) -> None:
+def test_without_names_all_strategies_and_families_take_part(student: Student) -> None:
     field = entries(student, ())
     labels = [entry.label for entry in field.entries]
     assert labels[0] == "cross_entropy"

@@ -27,7 +27,7 @@ from autosd.results.statistics import Difference, Summary, paired_difference, ve
 from autosd.search.finalists import Finalist
 from autosd.search.study import StudyFolder
 
-from .studies import SPACE, START, story
+from .studies import START, story
 
 EVIL = "</script><img src=x onerror=alert(1)>"
 BASE = (0.80, 0.81, 0.79, 0.80)
