@@ -59,7 +59,9 @@ def _lines(done: "Enqueued", where: str) -> list[str]:
     if done.same_as is not None:
         same = done.same_as
         value = "" if same.value is None else f", {metric(same.value, done.objective)} on val"
-        return [f"trial {same.number} ({same.state}{value}) is the same: {values}; nothing to try"]
+        more = f"to try it again: autosd retry {done.study} --failed{where}"
+        todo = more if same.state == "failed" else "nothing to try"
+        return [f"trial {same.number} ({same.state}{value}) is the same: {values}; {todo}"]
     lines = [f"asked for: {values}"]
     if done.room:
         lines.append(

@@ -73,7 +73,8 @@ def retrain(
         name, root: which study.
         top: confirmed recipes, by their mean on select.
         seeds: of each recipe; more of them later are added to those that are there.
-        epochs: other than the study's; such runs stand beside the others.
+        epochs: other than the study's; such runs stand beside the others, and fewer than the
+            study's leave `best/` as it is.
         slots: runs at the same time, None for as many as there is room for.
         watch: hears of every event.
         engine: `ray`, or `inline` for one run at a time in this process.
@@ -102,7 +103,8 @@ def retrain(
         trained = read_trained(folder, entries, seeds, fitted)
         table = _table(folder, won, data, trained)
         write_json(folder.retrain / FILE, table.mapping())
-        write_from_retraining(folder, won, table, trained[0])
+        if not _shorter(folder, table.epochs):
+            write_from_retraining(folder, won, table, trained[0])
         attach(folder)
     return Done(table, folder.best, time.monotonic() - begin)
 
@@ -132,6 +134,11 @@ def _table(folder: StudyFolder, won: Winner, data: Data, trained: Sequence[Train
     )
 
 
+def _shorter(folder: StudyFolder, epochs: int) -> bool:
+    """Whether these students had fewer epochs than the one that `best/` already has."""
+    return epochs < folder.definition.recipe.epochs and folder.best.exists()
+
+
 def _about(folder: StudyFolder, won: Winner, recipe: Recipe) -> Iterator[str]:
     """What makes this retraining another one than the study's confirmation would ask for."""
     if not won.confirmed:
@@ -142,3 +149,5 @@ def _about(folder: StudyFolder, won: Winner, recipe: Recipe) -> Iterator[str]:
             f"Trained for {recipe.epochs} epochs, the study's are {epochs}: scores of search and "
             "confirmation and their temperatures are of another training and left out."
         )
+    if _shorter(folder, recipe.epochs):
+        yield "best/ stays as it was, as its student was trained for longer."

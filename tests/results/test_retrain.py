@@ -244,6 +244,15 @@ def test_other_epochs_stand_beside_the_others(root: Path, done):
     assert (root / "tiny/retrain" / "cross_entropy-e2-2000").is_dir()
 
 
+def test_fewer_epochs_than_the_studys_leave_the_best_student_alone(root: Path):
+    study = root / "tiny/study.yaml"
+    study.write_text(study.read_text().replace("epochs: 1", "epochs: 3"))
+    before = (root / "tiny/best/model.json").read_bytes()
+    shorter = retrain("tiny", root, seeds=1, epochs=1, engine="inline").table
+    assert "best/ stays as it was, as its student was trained for longer." in shorter.remarks
+    assert (root / "tiny/best/model.json").read_bytes() == before
+
+
 class Impatient(Quiet):
     """Interrupts while a run has an epoch behind it."""
 
