@@ -105,6 +105,7 @@ def _say_what_next(found: "Found", directory: Path, console: Console) -> None:
     made.add_row(f"autosd retrain {folder.name} --seeds 5{where}", "all training data, on test")
     made.add_row(f"autosd best {folder.name} --yaml best.yaml{where}", "the recipe as a file")
     made.add_row(f"autosd dashboard {folder.name}{where}", "every trial in the browser")
+    made.add_row(f"autosd report {folder.name}{where}", "all of it as one page to keep")
     console.print(made)
 
 
