@@ -82,10 +82,16 @@ def relative_cost(members: Sequence[Path], best: Path) -> float:
 def opening(kind: str, members: Sequence[Member], best: str) -> str:
     """Which kind was chosen, in a sentence."""
     count = len(members)
-    if kind == "single" or (count == 1 and members[0].name == best):
+    if kind == "single":
         return (
             "No ensemble did better on held-out folds of select than the best student alone, "
             f"{best}; ensemble/ holds that one."
+        )
+    if count == 1 and kind != "soup":
+        which = "the best student" if members[0].name == best else "a single student"
+        return (
+            "Choosing by this kind did best on held-out folds of select; with all of select it "
+            f"chooses {which}, {members[0].name}: ensemble/ holds that one and gains nothing."
         )
     ways = {
         "soup": f"The mean of the weights of {members[0].name}'s last epochs",

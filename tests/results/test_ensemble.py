@@ -15,7 +15,8 @@ from autosd.errors import AutosdError
 from autosd.recipe import DataSpec
 from autosd.results.ensemble import Done, ensemble, objective
 from autosd.results.ensemble_selection import softmax
-from autosd.results.ensembled import read_ensembled
+from autosd.results.ensemble_worth import opening
+from autosd.results.ensembled import Member, read_ensembled
 from autosd.results.found import Found
 from autosd.results.statistics import verdict
 from autosd.search.study import StudyFolder
@@ -136,6 +137,15 @@ def test_one_student_is_no_ensemble_and_gains_nothing(root: Path) -> None:
     assert alone.members[0].name == alone.best_member
     assert {gain.verdict for gain in alone.gains} == {"no difference shown"}
     assert alone.gain("top1").difference.low is None
+
+
+def test_a_choice_that_ends_at_one_student_is_told_as_that() -> None:
+    """The kind won on held-out folds, so that no ensemble did better would be untrue."""
+    alone = (Member("masd-0001-0", "masd-0001", 0, "masd", ("masd",), 1, "trial", 1.0),)
+    told = opening("greedy", alone, "masd-0001-0")
+    assert "No ensemble did better" not in told
+    assert "chooses the best student, masd-0001-0" in told
+    assert "a single student" in opening("uniform", alone, "toast-0002-0")
 
 
 def test_a_damaged_ensemble_is_made_anew(root: Path) -> None:
