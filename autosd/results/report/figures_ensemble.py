@@ -21,6 +21,10 @@ from autosd.results.wording import against, amount
 ROW, ROOM = 30, 76
 
 
+def _networks(count: int) -> str:
+    return f"{count} network{'' if count == 1 else 's'}"
+
+
 def ensemble_members(story: Story) -> go.Figure | None:
     """The members of the ensemble with their weights."""
     found = story.ensembled
@@ -29,8 +33,8 @@ def ensemble_members(story: Story) -> go.Figure | None:
     names = [escape(f"{one.label}, seed {one.seed}") for one in found.members]
     note = (
         f"The chosen kind is {found.kind}, of {found.candidates} students. A prediction takes "
-        f"{found.forwards} networks and {found.relative_cost:.1f} times the arithmetic of the best "
-        "one."
+        f"{_networks(found.forwards)} and {found.relative_cost:.1f} times the arithmetic of the "
+        "best one."
     )
     shape = figure("Members of the ensemble", note, ROOM + ROW * len(names), showlegend=False)
     of = colours(story)
