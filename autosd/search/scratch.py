@@ -1,9 +1,11 @@
 """A temporary folder with a short path that is gone after the run, however the run ended."""
 
+import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -11,6 +13,9 @@ from typing import Self
 from autosd.errors import AutosdError
 
 PREFIX = "asd-"
+OWNER = ".owner"
+SETTLED = 300.0
+"""Seconds; Ray's agents end about one minute after a killed driver."""
 MOST_CHARACTERS = 43  # a socket's path has at most 107 bytes, Ray's own part takes about 63
 
 
@@ -28,27 +33,59 @@ class Scratch:
             )
         sweep(root)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
-        self._lock = (self.path / ".owner").open("w")
+        self._lock = (self.path / OWNER).open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         return self
 
     def __exit__(self, *error: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove(self.path)
         self._lock.close()
 
 
-def sweep(root: Path) -> None:
-    """Remove folders whose owner is gone: the kernel has dropped its lock."""
-    for folder in abandoned(root):
-        shutil.rmtree(folder, ignore_errors=True)
+def sweep(root: Path, settled: float = SETTLED) -> None:
+    """Remove the folders that `abandoned` finds."""
+    for folder in abandoned(root, settled):
+        remove(folder)
 
 
-def abandoned(root: Path) -> Iterator[Path]:
-    """Folders of runs that were killed, each locked while the caller looks at it."""
-    for owner in root.glob(f"{PREFIX}*/.owner"):
+def remove(folder: Path) -> None:
+    """Remove a run's folder, the file of its owner last.
+
+    Ray's agents outlive a killed driver by up to a minute and write again into what is being
+    removed; while the file is there, the next run comes back to what was left.
+    """
+    with contextlib.suppress(OSError):
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != OWNER:
+                entry.unlink(missing_ok=True)
+        if {entry.name for entry in folder.iterdir()} <= {OWNER}:
+            (folder / OWNER).unlink(missing_ok=True)
+            folder.rmdir()
+
+
+def abandoned(root: Path, settled: float = SETTLED) -> Iterator[Path]:
+    """Folders of runs that were killed: the kernel has dropped the lock of their owner's file.
+
+    Each is locked while the caller looks at it. Also what an agent of Ray made anew after such a
+    folder was removed, once nobody has written there for `settled` seconds.
+    """
+    for folder in root.glob(f"{PREFIX}*"):
+        owner = folder / OWNER
         try:
+            if not owner.exists():
+                if _left_by_ray(folder) and time.time() - folder.stat().st_mtime >= settled:
+                    yield folder
+                continue
             with owner.open("r+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield owner.parent
+                yield folder
         except OSError:  # held by a living run, or another user's
             continue
+
+
+def _left_by_ray(folder: Path) -> bool:
+    """Whether a folder holds sessions of Ray and nothing else."""
+    names = [entry.name for entry in folder.iterdir()]
+    return bool(names) and all(name.startswith("session_") for name in names)

@@ -76,7 +76,7 @@ def _program(name: str, package: str) -> Path:
 @contextlib.contextmanager
 def _home(user: str) -> Iterator[Path]:
     """A folder that the server's user owns; servers refuse to run as root."""
-    home = Path(tempfile.mkdtemp(prefix="asd-db-"))
+    home = Path(tempfile.mkdtemp(prefix="db-of-asd-"))
     if os.geteuid() == 0:
         shutil.chown(home, user)
     home.chmod(0o755)

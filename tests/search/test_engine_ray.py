@@ -16,7 +16,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from autosd.search import ledger
+from autosd.search import ledger, scratch
 from autosd.search.study import StudyFolder, close
 
 pytestmark = pytest.mark.ray
@@ -27,8 +27,6 @@ HANG = 120.0
 """Seconds after which a driver that should have ended hangs."""
 LOSS = 30.0
 """Seconds from the death of a part of Ray to the end of the run; 20 are promised."""
-AGENTS = ("DashboardAgent", "RuntimeEnvAgent", "dashboard_agent", "runtime_env")
-"""They end about a minute after a killed driver, which is known and harmless."""
 
 
 @dataclass
@@ -181,17 +179,11 @@ def check_driver_kills(drive: Drive, kills: int) -> None:
     assert {number: after.get(number) for number in before} == before
     check_whole(drive, trials=24)
     until = time.monotonic() + HANG
-    while left := [p for p in drive.processes() if not is_agent(p)]:
+    while left := drive.processes():  # agents of killed drivers end within a minute or so
         assert time.monotonic() < until, left
         time.sleep(0.2)
+    scratch.sweep(drive.scratch, settled=0.0)  # as the next run does with what they wrote last
     assert list(drive.scratch.iterdir()) == []
-
-
-def is_agent(process: psutil.Process) -> bool:
-    try:
-        return any(name in " ".join(process.cmdline()) for name in AGENTS)
-    except psutil.Error:
-        return True
 
 
 def finished(drive: Drive) -> dict[int, tuple[object, ...]]:
@@ -204,17 +196,25 @@ def finished(drive: Drive) -> dict[int, tuple[object, ...]]:
 
 
 def check_loopback(driver: subprocess.Popen[bytes]) -> None:
-    """No process of a run listens to other machines."""
+    """No process of a run listens to other machines.
+
+    A worker that outlives a killed driver may note itself before the next driver has started Ray.
+    """
+    wait_for(lambda: bool(listening(driver)), driver)
+    assert listening(driver) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def listening(driver: subprocess.Popen[bytes]) -> set[str]:
+    """Addresses that the processes of a run listen on."""
     family = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
-    addresses = set()
+    addresses: set[str] = set()
     for process in family:
         try:
             sockets = process.net_connections("inet")
         except psutil.NoSuchProcess:
             continue
         addresses |= {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}
-    assert addresses
-    assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    return addresses
 
 
 @pytest.mark.slow
