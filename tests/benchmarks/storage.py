@@ -13,6 +13,7 @@ other load on the machine disturbs least), memory and the time of `status`.
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -26,8 +27,9 @@ from pathlib import Path
 
 import optuna
 import psutil
+from sqlalchemy.engine import make_url
 
-from autosd.search import ledger
+from autosd.search import ledger, store
 from autosd.search.bridge import StudyBridge
 from autosd.search.jobs import Job, Result
 from autosd.search.meter import Meter
@@ -152,8 +154,12 @@ def measure(root: Path, options: argparse.Namespace, storage: str | None, name: 
             close(raw)
     command = [sys.executable, "-c", "from autosd.cli.main import main; main()"]
     begin = time.perf_counter()
+    secret = (make_url(storage).password if storage else None) or ""
     subprocess.run(
-        [*command, "status", str(folder.path), "--json"], check=True, capture_output=True
+        [*command, "status", str(folder.path), "--json"],
+        env={**os.environ, store.PASSWORD_VARIABLE: secret},
+        check=True,
+        capture_output=True,
     )
     print(f"status: {time.perf_counter() - begin:.2f} s")
 
