@@ -30,50 +30,46 @@ class Budget(StrEnum):
     COMPUTE = "compute"
 
 
+StudyFile = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[STUDY.yaml]",
+        help="A study under --dir, a study file, or a name of `autosd list studies`.",
+        autocompletion=complete.definition,
+    ),
+]
+Strategies = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,...",
+        help="Strategies, families of a space, or recipe files; default: every strategy.",
+        autocompletion=complete.strategies,
+    ),
+]
+Equal = Annotated[
+    Budget | None,
+    typer.Option(help="Equal epochs, or equal image passes: what costs twice trains half."),
+]
+Test = Annotated[
+    bool, typer.Option("--test", help="Score on the test part too, once, and compare there.")
+]
+
+
 def compare(
-    study: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[STUDY.yaml]",
-            help="A study under --dir, a study file, or a name of `autosd list studies`.",
-            autocompletion=complete.definition,
-        ),
-    ] = None,
-    strategies: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,...",
-            help="Strategies, families of a space, or recipe files; default: every strategy.",
-            autocompletion=complete.strategies,
-        ),
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Paired seeds of each recipe.")] = 3,
-    epochs: Annotated[
-        int | None,
-        typer.Option(min=1, max=100_000, help="Other number of epochs than the study's."),
-    ] = None,
-    budget: Annotated[
-        Budget | None,
-        typer.Option(help="Equal epochs, or equal image passes: what costs twice trains half."),
-    ] = None,
-    test: Annotated[
-        bool, typer.Option("--test", help="Score on the test part too, once, and compare there.")
-    ] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the study and its folder.")] = None,
+    study: StudyFile = None,
+    strategies: Strategies = None,
+    seeds: options.Seeds = 3,
+    epochs: options.OtherEpochs = None,
+    budget: Equal = None,
+    test: Test = False,
+    name: options.Name = None,
     data: options.Data = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="A known name, or a timm backbone.")
-    ] = None,
-    slots: Annotated[
-        int | None, typer.Option(min=1, help="Runs at the same time; default: one per core.")
-    ] = None,
+    model: options.Model = None,
+    slots: options.RunSlots = None,
     directory: options.Directory = options.RUNS,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated."),
-    ] = None,
+    settings: options.Settings = None,
     as_json: options.AsJson = False,
-    inline: Annotated[bool, typer.Option("--inline", hidden=True)] = False,
+    inline: options.Inline = False,
 ) -> None:
     """Train strategies at their papers' defaults on paired seeds and compare them with plain CE.
 

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from autosd.results.ensembled import Distilled, Ensembled
 
 
+TrainMissing = Annotated[
+    bool,
+    typer.Option(
+        "--train-missing",
+        help="Let all students take part; train those again that are needed and gone.",
+    ),
+]
+Distill = Annotated[
+    bool, typer.Option("--distill", help="Train one student with the ensemble's soft labels.")
+]
+
+
 def ensemble(
     study: options.Study,
     size: Annotated[int, typer.Option(min=1, max=100, help="Most members.")] = 8,
@@ -24,16 +36,8 @@ def ensemble(
         Literal["nll", "top1"] | None,
         typer.Option(help="What decides; default: the study's objective, else top1."),
     ] = None,
-    train_missing: Annotated[
-        bool,
-        typer.Option(
-            "--train-missing",
-            help="Let all students take part; train those again that are needed and gone.",
-        ),
-    ] = False,
-    distill: Annotated[
-        bool, typer.Option("--distill", help="Train one student with the ensemble's soft labels.")
-    ] = False,
+    train_missing: TrainMissing = False,
+    distill: Distill = False,
     seeds: Annotated[
         int, typer.Option(min=1, max=1000, help="Of --distill: paired seeds of each recipe.")
     ] = 3,
@@ -47,9 +51,7 @@ def ensemble(
     weight: Annotated[
         float, typer.Option(min=0.01, max=1, help="Of --distill: share of the soft labels.")
     ] = 0.9,
-    slots: Annotated[
-        int | None, typer.Option(min=1, help="Runs at the same time; default: one per core.")
-    ] = None,
+    slots: options.RunSlots = None,
     directory: options.Directory = options.RUNS,
     as_json: options.AsJson = False,
     inline: options.Inline = False,

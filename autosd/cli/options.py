@@ -85,3 +85,14 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done and how long it takes.")
 ]
 Inline = Annotated[bool, typer.Option("--inline", hidden=True)]
+
+# Those of commands that train a list of recipes.
+
+Seeds = Annotated[int, typer.Option(min=1, max=1000, help="Paired seeds of each recipe.")]
+OtherEpochs = Annotated[
+    int | None,
+    typer.Option(min=1, max=100_000, help="Other number of epochs than the study's."),
+]
+RunSlots = Annotated[
+    int | None, typer.Option(min=1, help="Runs at the same time; default: one per core.")
+]

@@ -89,13 +89,11 @@ def retrain(
     top: Annotated[
         int, typer.Option(min=1, max=50, help="Confirmed recipes, best on select first.")
     ] = 1,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Paired seeds of each recipe.")] = 3,
+    seeds: options.Seeds = 3,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Other number of epochs than the study's.")
     ] = None,
-    slots: Annotated[
-        int | None, typer.Option(min=1, help="Runs at the same time; default: one per core.")
-    ] = None,
+    slots: options.RunSlots = None,
     directory: options.Directory = options.RUNS,
     as_json: options.AsJson = False,
     inline: options.Inline = False,
