@@ -67,8 +67,7 @@ def check_installed(kind: Format) -> None:
     missing = [name for name in NEEDED[kind] if importlib.util.find_spec(name) is None]
     if missing:
         raise AutosdError(
-            f"--to {kind} needs {' and '.join(missing)}: pip install 'autosd[export]' "
-            f"(or: pip install {' '.join(missing)})"
+            f"--to {kind} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
         )
 
 

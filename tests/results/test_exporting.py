@@ -189,7 +189,7 @@ def test_missing_packages_are_named_with_the_command(
     model: Model, pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(AutosdError, match=r"needs onnxruntime: pip install 'autosd\[export\]'"):
+    with pytest.raises(AutosdError, match="needs onnxruntime: pip install onnxruntime"):
         export(model, "onnx", tmp_path / "m.onnx", pixels)
 
 

@@ -52,8 +52,7 @@ def write_pictures(figures: Mapping[str, "go.Figure"], into: Path, form: Format)
 def _check_kaleido() -> None:
     if find_spec("kaleido") is None:
         raise WorkFailed(
-            "pictures need kaleido, which is not installed: pip install 'autosd[figures]'; "
-            f"{WAY_OUT}"
+            f"pictures need kaleido, which is not installed: pip install kaleido; {WAY_OUT}"
         )
 
 
