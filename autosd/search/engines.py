@@ -15,7 +15,7 @@ from autosd.search.jobs import Bridge
 from autosd.search.progress import Watch
 
 if TYPE_CHECKING:
-    from autosd.search.rayrun import RayEngine
+    from autosd.search.raytune.engine import RayEngine
 
 EngineName = Literal["ray", "inline"]
 Drive = Callable[[Bridge, Watch], None]
@@ -45,7 +45,7 @@ class Engine:
     def start(self) -> None:
         """Begin to start Ray in the background; the caller has other things to prepare."""
         if self._ray is None and self.name == "ray":
-            from autosd.search.rayrun import RayEngine
+            from autosd.search.raytune.engine import RayEngine
 
             self._ray = RayEngine(self.slots, self.each.cpus, self.each.gpus)
             self._stack.enter_context(self._ray)

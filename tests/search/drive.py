@@ -166,7 +166,7 @@ def drive(bridge: StudyBridge, engine: str, slots: int) -> None:
     if engine == "inline":
         inline.run(bridge, FastWorker())
         return
-    from autosd.search.rayrun import RayEngine
+    from autosd.search.raytune.engine import RayEngine
 
     with RayEngine(slots) as ray:
         ray.run(bridge, FastWorker, lost=lambda line: print(line, file=sys.stderr, flush=True))

@@ -1,0 +1,107 @@
+"""Tune's searcher, scheduler and stopper as thin adapters of a bridge."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from autosd.search.interrupts import held
+from autosd.search.jobs import DONE, Bridge, Failure, Job, Result
+from autosd.search.raytune.failures import classify, error_of
+
+
+class Desk:
+    """Where Tune's ids meet jobs. Tune pickles its adapters: this one stays at home."""
+
+    def __init__(self, bridge: Bridge, worker: type | None) -> None:
+        self.bridge, self.worker = bridge, worker
+        self.jobs: dict[str, Job] = {}
+        self.failures: dict[str, Failure] = {}
+        self.error: BaseException | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (str, ())
+
+    def call(self, act: Callable[[], Any], otherwise: Any) -> Any:
+        """Call the bridge; Tune would swallow what it raises, so it is kept for the end."""
+        if self.error is not None:
+            return otherwise
+        try:
+            with held():
+                return act()
+        except Exception as error:
+            self.error = error
+            return otherwise
+
+    def ask(self, trial_id: str) -> Any:
+        """The next job as Tune's configuration, None to wait, or the searcher's `FINISHED`."""
+        answer = self.bridge.ask()
+        if not isinstance(answer, Job):
+            return Searcher.FINISHED if answer is DONE else None
+        self.jobs[trial_id] = answer
+        return {"job": answer, "worker": self.worker}
+
+    def report(self, trial_id: str, result: Result) -> bool:
+        """Whether the trial goes on."""
+        return self.bridge.report(self.jobs[trial_id], result)
+
+    def complete(self, trial_id: str, result: Result | None) -> None:
+        """Tell the end of a trial once."""
+        job = self.jobs.pop(trial_id, None)
+        if job is not None:
+            self.bridge.complete(job, result, self.failures.pop(trial_id, None))
+
+
+class BridgeSearcher(Searcher):  # type: ignore[misc]
+    """Asks for jobs and tells their end."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.desk = desk
+
+    def suggest(self, trial_id: str) -> Any:
+        return self.desk.call(lambda: self.desk.ask(trial_id), Searcher.FINISHED)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        own: Result | None = result["own"][0] if result and "own" in result and not error else None
+        self.desk.call(lambda: self.desk.complete(trial_id, own), None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the record is the bridge's."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise RuntimeError("a run is never restored from Tune's files")
+
+
+class BridgeScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Reports an epoch and hears whether to go on, before the next one begins."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.desk = desk
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        own: Result = result["own"][0]
+        go_on = self.desk.call(lambda: self.desk.report(trial.trial_id, own), False)
+        return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
+
+    def on_trial_error(self, controller: Any, trial: Any) -> None:
+        """Called before the searcher hears of the end, with the error already on disk."""
+        self.desk.failures[trial.trial_id] = classify(error_of(trial))
+
+
+class BridgeStopper(tune.Stopper):  # type: ignore[misc]
+    """Ends the experiment once the bridge has failed."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.desk.error is not None

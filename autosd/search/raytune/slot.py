@@ -1,0 +1,43 @@
+"""An actor of Tune: one worker that lives through many jobs."""
+
+from typing import Any
+
+from ray import tune
+
+from autosd.search.jobs import Result
+from autosd.search.notes import Notes
+
+
+class Spoilt(Exception):
+    """A job failed and its process may be of no further use; Tune then starts another one."""
+
+
+class Slot(tune.Trainable):  # type: ignore[misc]
+    """An actor: one worker that lives through many jobs."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        if config["worker"] is None:
+            from autosd.search.worker import Worker
+
+            self.worker: Any = Worker()
+        else:
+            self.worker = config["worker"]()
+        self.notes = Notes()
+        self.worker.begin(config["job"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.worker.begin(new_config["job"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """A list around the result keeps Tune from flattening it.
+
+        Raises:
+            Spoilt: an error on a GPU; its later jobs would fail as well.
+        """
+        result: Result = self.worker.step()
+        result["notes"] = self.notes.take()
+        failed = result["failure"]
+        if failed and failed["kind"] == "error" and result["worker"]["device"] != "cpu":
+            raise Spoilt(failed["why"])
+        return {"own": [result], "done": result["done"]}
