@@ -1,0 +1,97 @@
+"""The tables of docs/results.md and the README, made from the files beside this script.
+
+    python docs/results/tables.py               writes all of them again
+    python docs/results/tables.py FILE.csv      prints the table of one comparison
+
+FILE.csv is what `autosd compare` leaves in the study's folder as compare/compare*.csv; the files
+here are copies of it. In a page, a table stands between `<!-- FILE.csv -->` and `<!-- end -->`;
+behind the name, `first=N` keeps the first rows only.
+"""
+
+import csv
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from autosd.results.numbers import mean_and_sd
+
+HERE = Path(__file__).parent
+PAGES = (HERE.parent / "results.md", HERE.parent.parent / "README.md")
+MARKED = re.compile(r"(<!-- (\S+\.csv)(?: first=(\d+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+HEAD = (
+    "recipe",
+    "n",
+    "test top-1",
+    "difference to cross-entropy (95 %)",
+    "one by one",
+    "all together (Holm)",
+    "test NLL",
+    "epochs",
+    "cost of a step",
+)
+Row = Mapping[str, str]
+
+
+def table(path: Path, first: int | None = None) -> str:
+    """A comparison as Markdown, the rows in the file's order: cross-entropy, then best to worst."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [_cells(row) for row in csv.DictReader(file)][:first]
+    lines = [HEAD, ["---"] * len(HEAD), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row["recipe"],
+        row["n"],
+        _spread(row, "top1"),
+        _difference(row),
+        _verdict(row["verdict"]),
+        _verdict(row["verdict_holm"]),
+        _spread(row, "nll"),
+        row["epochs"],
+        f"{float(row['cost.declared.step']):.2f}" if row["cost.declared.step"] else "",
+    ]
+
+
+def _spread(row: Row, metric: str) -> str:
+    mean, sd = row[f"test.{metric}.mean"], row[f"test.{metric}.sd"]
+    return mean_and_sd(float(mean), float(sd) if sd else None, metric) if mean else "-"
+
+
+def _difference(row: Row) -> str:
+    if not row["difference.mean"]:
+        return ""
+    mean = f"{100 * float(row['difference.mean']):+.1f}"
+    if not row["difference.low"]:
+        return mean
+    low, high = (100 * float(row[f"difference.{end}"]) for end in ("low", "high"))
+    return f"{mean} ({low:+.1f} to {high:+.1f})"
+
+
+def _verdict(verdict: str) -> str:
+    return {"reference": "", "no difference shown": "none shown"}.get(verdict, verdict)
+
+
+def written(page: str) -> str:
+    """A page with each of its tables made anew."""
+
+    def remade(found: re.Match[str]) -> str:
+        opening, name, first, end = found.groups()
+        return opening + table(HERE / name, int(first) if first else None) + end
+
+    return MARKED.sub(remade, page)
+
+
+def main() -> None:
+    """Print the tables that are named, or write all."""
+    for name in sys.argv[1:]:
+        print(table(Path(name)), end="")
+    if not sys.argv[1:]:
+        for page in PAGES:
+            page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
