@@ -84,7 +84,7 @@ def _debug_first(words: Sequence[str]) -> list[str]:
 
 
 def _say_how_to_go_on(what: str) -> None:
-    from autosd.search.store import shown_word
+    from autosd.search.address import shown_word
 
     again = shlex.join(["autosd", *map(shown_word, sys.argv[1:])])
     print(f"{what}; to go on: {again}", file=sys.stderr)

@@ -90,7 +90,7 @@ class StudyLog(logging.Handler):
         super().close()
 
     def _owned(self) -> bool:
-        from autosd.search.store import read_owner
+        from autosd.search.lock import read_owner
 
         owner = read_owner(self.folder / ".lock")
         return owner is not None and (owner.host, owner.pid) == (socket.gethostname(), os.getpid())
@@ -135,7 +135,7 @@ def study_to_drive(name: str, directory: Path) -> Path:
 
 
 def _begin() -> None:
-    from autosd.search.store import shown_word
+    from autosd.search.address import shown_word
 
     command = shlex.join(["autosd", *map(shown_word, sys.argv[1:])])
     place = f"process {os.getpid()} on {socket.gethostname()}, Python {platform.python_version()}"

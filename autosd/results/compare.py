@@ -33,10 +33,10 @@ from autosd.search.engines import EngineName, processors, slots_for, started
 from autosd.search.interrupts import raised
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
+from autosd.search.lock import StudyLock
 from autosd.search.meter import Meter
 from autosd.search.progress import Quiet, Watch
 from autosd.search.space import Space
-from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder, study_path
 from autosd.strategies.check import check_combination
 from autosd.strategies.strategy import discover

@@ -34,8 +34,8 @@ from autosd.results.retrain_runs import PART, TRAIN_ON, train_runs
 from autosd.search.engines import EngineName
 from autosd.search.interrupts import raised
 from autosd.search.lists import Record, read_records
+from autosd.search.lock import StudyLock
 from autosd.search.progress import Watch
-from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder
 from autosd.strategies.check import check_combination
 from autosd.strategies.soft_labels import table_bytes

@@ -16,9 +16,9 @@ from autosd.results.room import of_runs
 from autosd.search.engines import EngineName, slots_for, started
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
+from autosd.search.lock import StudyLock
 from autosd.search.meter import Meter
 from autosd.search.progress import Watch
-from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder
 from autosd.training.ensemble import FILES
 from autosd.training.evaluation import evaluate

@@ -13,11 +13,11 @@ from autosd.results.outcome import Comparison, Winner, against_baseline, winner
 from autosd.results.room import check_search
 from autosd.results.state import short
 from autosd.results.wording import sentence
+from autosd.search.address import storage_url
 from autosd.search.engines import EngineName, slots_for
 from autosd.search.progress import Watch
 from autosd.search.run import Outcome, Ready, check, run_search
 from autosd.search.samplers import limits
-from autosd.search.store import storage_url
 
 
 @dataclass(frozen=True)

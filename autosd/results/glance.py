@@ -10,11 +10,11 @@ from autosd.results.leaderboard import best_trial
 from autosd.search import ledger
 from autosd.search.finalists import CHOSEN
 from autosd.search.ledger import Counts
+from autosd.search.lock import Owner
 from autosd.search.meter import Use
 from autosd.search.progress import Best, Progress, Running, seconds_left
 from autosd.search.records import TrialRecord
 from autosd.search.requests import driver
-from autosd.search.store import Owner
 from autosd.search.study import StudyFolder, close
 
 SHORTEST_PAUSE = 1.0

@@ -14,9 +14,9 @@ from autosd.results.room import of_runs
 from autosd.search.engines import EngineName, slots_for, started
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
+from autosd.search.lock import StudyLock
 from autosd.search.meter import Meter
 from autosd.search.progress import Quiet, Watch
-from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder
 
 FIRST_SEED = 2000

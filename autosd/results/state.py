@@ -9,10 +9,10 @@ from autosd.results.best import holds
 from autosd.results.outcome import Winner, winner
 from autosd.search import ending, ledger
 from autosd.search.ledger import Counts
+from autosd.search.lock import LockUnusable, lock_if_free, read_owner
 from autosd.search.meter import Use
 from autosd.search.queue import requests
 from autosd.search.records import TrialRecord
-from autosd.search.store import LockUnusable, lock_if_free, read_owner
 from autosd.search.study import StudyFolder, close
 
 BAD = ("failed", "diverged")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from autosd.errors import WorkFailed
+from autosd.search.lock import Owner
 from autosd.search.requests import ask_to_stop, driver, withdraw
-from autosd.search.store import Owner
 from autosd.search.study import StudyFolder
 
 LOOK_EVERY_SECONDS = 0.2

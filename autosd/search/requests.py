@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autosd.files import write_json
-from autosd.search.store import Owner, StudyLocked, read_owner, run_by
+from autosd.search.lock import Owner, StudyLocked, read_owner, run_by
 
 logger = logging.getLogger(__name__)
 

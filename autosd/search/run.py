@@ -24,6 +24,7 @@ from autosd.search.finalists import Candidate, Finalist
 from autosd.search.interrupts import held, raised
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
+from autosd.search.lock import StudyLock
 from autosd.search.meter import Meter, Use
 from autosd.search.mirror import mirrored
 from autosd.search.priors import break_repeats, enqueue_prior
@@ -31,7 +32,6 @@ from autosd.search.progress import Quiet, Watch
 from autosd.search.pruners import make_pruner
 from autosd.search.samplers import check_sampler, make_sampler
 from autosd.search.space import Space
-from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder, close, lock_path, study_path
 from autosd.strategies.check import check_combination, check_recipe
 from autosd.strategies.strategy import discover

@@ -16,11 +16,11 @@ import optuna
 from autosd import files, yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import STUDY_NAME, StudyDefinition, nearest
-from autosd.search import environment, store
+from autosd.search import address, environment, store
 from autosd.search.changed import MAY_CHANGE, differences
+from autosd.search.lock import StudyLock
 from autosd.search.records import TrialRecord, records
 from autosd.search.space import Space
-from autosd.search.store import StudyLock
 
 OURS = {
     ".lock",
@@ -43,7 +43,7 @@ class StudyFolder:
         path: absolute path of the folder.
         definition: the resolved definition.
         space: the resolved space.
-        url: the storage, with an absolute path; may hold a password: show `store.shown(url)`.
+        url: the storage, with an absolute path; may hold a password: show `address.shown(url)`.
     """
 
     path: Path
@@ -86,7 +86,7 @@ class StudyFolder:
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path, definition, space, _claim(path, storage))
         files.write_text(path / "space.yaml", yamlfile.dumps(space.mapping()))
-        shown = [store.shown_word(word) for word in command]
+        shown = [address.shown_word(word) for word in command]
         files.write_json(path / "environment.json", environment.describe(shown))
         folder._create_study()
         folder._write_definition()
@@ -107,7 +107,7 @@ class StudyFolder:
             space = Space.load(path / "space.yaml")
         except AutosdError as error:
             raise AutosdError(f"{error}\nstudy {path.name}: {WAY_OUT}") from None
-        url = store.storage_url(path, storage or _recorded(path).get("url"))
+        url = address.storage_url(path, storage or _recorded(path).get("url"))
         return cls(path, definition, space, url)
 
     @classmethod
@@ -173,7 +173,7 @@ class StudyFolder:
         Raises:
             AutosdError: the storage is missing, broken or has no such study.
         """
-        file = store.sqlite_path(self.url)
+        file = address.sqlite_path(self.url)
         if file is not None and not file.is_file():
             raise AutosdError(f"{file}: no such database; {WAY_OUT}")
         storage = store.open_storage(self.url, read_only=read_only)
@@ -186,7 +186,7 @@ class StudyFolder:
                 return study
         except KeyError:
             raise AutosdError(
-                f"{store.shown(self.url)}: has no study named '{self.name}'; {WAY_OUT}"
+                f"{address.shown(self.url)}: has no study named '{self.name}'; {WAY_OUT}"
             ) from None
 
     def records(
@@ -335,9 +335,9 @@ def _check_free(path: Path) -> None:
 
 def _claim(path: Path, storage: str | None) -> str:
     """Write which storage the study has, under an identity of its own; the URL to use now."""
-    url = store.storage_url(path, storage)
+    url = address.storage_url(path, storage)
     identity = _recorded(path).get("id") or secrets.token_hex(8)
-    shown = None if storage is None else store.without_password(storage)
+    shown = None if storage is None else address.without_password(storage)
     files.write_json(path / "storage.json", {"id": identity, "url": shown})
     return url
 
@@ -345,10 +345,10 @@ def _claim(path: Path, storage: str | None) -> str:
 def _check_origin(study: optuna.Study, path: Path, url: str) -> None:
     """Refuse a study of the same name that belongs to another folder."""
     known = _recorded(path).get("id")
-    lost = known is None and store.sqlite_path(url) == path / "study.db"
+    lost = known is None and address.sqlite_path(url) == path / "study.db"
     if not lost and study.user_attrs.get("id") != known:
         raise AutosdError(
-            f"{store.shown(url)}: already has a study named '{study.study_name}' from another "
+            f"{address.shown(url)}: already has a study named '{study.study_name}' from another "
             "folder; choose another --name"
         )
 

@@ -29,14 +29,14 @@ import optuna
 import psutil
 from sqlalchemy.engine import make_url
 
-from autosd.search import ledger, store
+from autosd.search import address, ledger
 from autosd.search.bridge import StudyBridge
 from autosd.search.jobs import Job, Result
+from autosd.search.lock import StudyLock
 from autosd.search.meter import Meter
 from autosd.search.mirror import mirrored
 from autosd.search.pruners import make_pruner
 from autosd.search.samplers import make_sampler
-from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder, close, lock_path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "search"))
@@ -157,7 +157,7 @@ def measure(root: Path, options: argparse.Namespace, storage: str | None, name: 
     secret = (make_url(storage).password if storage else None) or ""
     subprocess.run(
         [*command, "status", str(folder.path), "--json"],
-        env={**os.environ, store.PASSWORD_VARIABLE: secret},
+        env={**os.environ, address.PASSWORD_VARIABLE: secret},
         check=True,
         capture_output=True,
     )

@@ -9,8 +9,8 @@ from typer.testing import Result
 
 from autosd import yamlfile
 from autosd.recipe import StudyDefinition
+from autosd.search.lock import StudyLock
 from autosd.search.space import Space
-from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder, lock_path
 from autosd.strategies.check import check_combination
 from autosd.strategies.strategy import discover

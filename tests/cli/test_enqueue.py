@@ -9,8 +9,8 @@ import pytest
 
 from autosd.recipe import StudyDefinition
 from autosd.search import ledger
+from autosd.search.lock import StudyLock
 from autosd.search.space import Space
-from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder, close, lock_path
 from autosd.strategies.check import check_combination
 from autosd.strategies.strategy import discover

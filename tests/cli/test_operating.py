@@ -17,8 +17,8 @@ from autosd.cli.main import app
 from autosd.errors import AutosdError
 from autosd.recipe import StudyDefinition
 from autosd.results.verify import verify
+from autosd.search.lock import StudyLock
 from autosd.search.space import Space
-from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder, lock_path
 
 SEARCH = ["search", "--inline", "--epochs", "12", "--trials", "1", "--space", "label_smoothing"]

@@ -15,8 +15,8 @@ import pytest
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, StrategySpec, StudyDefinition
 from autosd.results.compare import Compared, compare
+from autosd.search.lock import StudyLock
 from autosd.search.space import Space
-from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder, lock_path
 from autosd.strategies.check import check_combination
 from autosd.strategies.strategy import discover

@@ -21,12 +21,12 @@ from autosd.search import inline, ledger
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.interrupts import raised
 from autosd.search.jobs import Job, Result, failure
+from autosd.search.lock import StudyLock
 from autosd.search.meter import Meter
 from autosd.search.mirror import mirrored
 from autosd.search.pruners import make_pruner
 from autosd.search.samplers import make_sampler
 from autosd.search.space import Space
-from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder, close, lock_path
 
 EPOCHS = 8

@@ -18,6 +18,7 @@ from autosd.search.attended import Attended
 from autosd.search.bridge import StudyBridge
 from autosd.search.interrupts import raised
 from autosd.search.jobs import Result
+from autosd.search.lock import Owner, StudyLock
 from autosd.search.meter import Meter
 from autosd.search.progress import Quiet
 from autosd.search.requests import (
@@ -27,7 +28,6 @@ from autosd.search.requests import (
     request_for,
     withdraw,
 )
-from autosd.search.store import Owner, StudyLock
 from autosd.search.study import StudyFolder, close, lock_path
 
 from . import drive

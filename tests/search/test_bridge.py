@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 from autosd.search import inline, ledger
 from autosd.search.bridge import KEPT_CHECKPOINTS, StudyBridge
 from autosd.search.jobs import DONE, WAIT, Failure, Job, Result, failure
+from autosd.search.lock import StudyLock
 from autosd.search.meter import Meter, Use
 from autosd.search.space import Space
-from autosd.search.store import StudyLock
 from autosd.search.study import StudyFolder, close, lock_path
 
 sys.path.insert(0, str(Path(__file__).parent))

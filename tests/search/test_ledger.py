@@ -12,7 +12,7 @@ from optuna.trial import Trial, TrialState
 
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
-from autosd.search import ledger, store
+from autosd.search import address, ledger, store
 from autosd.search.ledger import Counts
 from autosd.search.space import Space
 
@@ -291,7 +291,7 @@ def test_whatever_happens_the_plan_is_reached_exactly(events: list[str]) -> None
 
 
 def test_the_ledger_is_the_same_after_reopening_the_storage(tmp_path: Path, joint: Space) -> None:
-    url = store.storage_url(tmp_path)
+    url = address.storage_url(tmp_path)
     study = optuna.create_study(
         storage=store.open_storage(url), study_name="s", direction="maximize"
     )

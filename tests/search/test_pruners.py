@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autosd.errors import AutosdError
-from autosd.search import ledger, store
+from autosd.search import address, ledger, store
 from autosd.search.pruners import PRUNERS, Decision, FamilyPruner, decide, make_pruner
 
 FAMILIES = CategoricalDistribution(("fast", "slow"))
@@ -223,7 +223,7 @@ def test_a_value_of_zero_projects_to_nothing_impossible(values: tuple[float, flo
 
 
 def test_decisions_are_the_same_after_reopening_the_storage(tmp_path: Path) -> None:
-    url = store.storage_url(tmp_path)
+    url = address.storage_url(tmp_path)
     study = study_of(
         *(finished("slow", level(value)) for value in LEVELS),
         finished("fast", level(0.3, 4), pruned=True, projected=0.35),

@@ -17,9 +17,9 @@ from autosd.files import write_text
 from autosd.recipe import StudyDefinition
 from autosd.search.finalists import BASELINE
 from autosd.search.jobs import Job
+from autosd.search.lock import read_owner
 from autosd.search.progress import Progress
 from autosd.search.run import Outcome, check, run_search
-from autosd.search.store import read_owner
 from autosd.search.study import close
 from autosd.search.worker import Worker
 

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
-from autosd.search import ledger, priors, samplers, store
+from autosd.search import address, ledger, priors, samplers, store
 from autosd.search.samplers import SAMPLERS, WindowSampler, make_sampler, startup_trials
 from autosd.search.space import Space
 
@@ -87,7 +87,7 @@ def test_the_same_seed_draws_the_same_and_a_resumed_run_does_not_repeat_itself(
 ) -> None:
     first, again = (grown(study_with("tpe", seed=7), joint, 6) for _ in range(2))
     assert first == again
-    storage = store.open_storage(store.storage_url(tmp_path))
+    storage = store.open_storage(address.storage_url(tmp_path))
     begun = study_with("tpe", seed=7, storage=storage, study_name="s")
     assert grown(begun, joint, 6) == first
     sampler = make_sampler("tpe", 7, counted=ledger.counts(begun).counted, **ROOMY)

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy
 from optuna.trial import FrozenTrial
 
-from autosd.search import ledger, store
+from autosd.search import address, ledger, store
 from autosd.search.study import StudyFolder, close
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -91,7 +91,7 @@ def test_a_server_that_is_restarted_between_two_commands_is_found_again(
 ) -> None:
     """A connection of the pool that the server closed is replaced without an error."""
     folder = tmp_path / "pool"
-    storage = store.open_storage(store.storage_url(folder, url))
+    storage = store.open_storage(address.storage_url(folder, url))
     study = optuna.create_study(storage=storage, study_name="pool")
     try:
         with storage.engine.connect() as connection:

@@ -14,13 +14,14 @@ import optuna
 import pytest
 
 from autosd.errors import AutosdError
-from autosd.search import store
-from autosd.search.store import StorageBroken, StudyLock, StudyLocked
+from autosd.search import address, store
+from autosd.search.lock import StudyLock, StudyLocked, lock_if_free, read_owner
+from autosd.search.store import StorageBroken
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from autosd.search.store import StudyLock
+from autosd.search.lock import StudyLock
 with StudyLock(Path(sys.argv[1])) as lock:
     print(lock.token, flush=True)
     time.sleep(600)
@@ -29,7 +30,7 @@ with StudyLock(Path(sys.argv[1])) as lock:
 
 def filled(folder: Path) -> str:
     """The URL of a storage with a study of two trials."""
-    url = store.storage_url(folder)
+    url = address.storage_url(folder)
     storage = store.open_storage(url)
     study = optuna.create_study(storage=storage, study_name="s")
     for value in (0.1, 0.2):
@@ -50,7 +51,7 @@ def hold(path: Path) -> subprocess.Popen[str]:
 
 def token(path: Path) -> str | None:
     """What a worker compares its own with."""
-    owner = store.read_owner(path)
+    owner = read_owner(path)
     return None if owner is None else owner.token
 
 
@@ -60,9 +61,9 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def test_paths_are_absolute_and_relative_ones_start_in_the_study_folder(tmp_path: Path) -> None:
-    assert store.storage_url(tmp_path) == f"sqlite:///{tmp_path}/study.db"
-    assert store.storage_url(tmp_path, "sqlite:///a/b.db") == f"sqlite:///{tmp_path}/a/b.db"
-    assert store.storage_url(tmp_path, "sqlite:////data/b.db") == "sqlite:////data/b.db"
+    assert address.storage_url(tmp_path) == f"sqlite:///{tmp_path}/study.db"
+    assert address.storage_url(tmp_path, "sqlite:///a/b.db") == f"sqlite:///{tmp_path}/a/b.db"
+    assert address.storage_url(tmp_path, "sqlite:////data/b.db") == "sqlite:////data/b.db"
 
 
 @pytest.mark.parametrize(
@@ -78,27 +79,27 @@ def test_paths_are_absolute_and_relative_ones_start_in_the_study_folder(tmp_path
 )
 def test_other_kinds_of_storage_are_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(AutosdError, match="storage: ") as caught:
-        store.storage_url(tmp_path, url)
+        address.storage_url(tmp_path, url)
     assert "secret" not in str(caught.value)
 
 
 def test_a_server_gets_the_driver_that_is_tried(tmp_path: Path) -> None:
-    url = store.storage_url(tmp_path, "postgresql://me:geheim@db/studies")
+    url = address.storage_url(tmp_path, "postgresql://me:geheim@db/studies")
     assert url == "postgresql+psycopg://me:geheim@db/studies"
-    assert store.storage_url(tmp_path, "mysql+pymysql://db/s") == "mysql+pymysql://db/s"
+    assert address.storage_url(tmp_path, "mysql+pymysql://db/s") == "mysql+pymysql://db/s"
 
 
 def test_a_password_is_never_shown() -> None:
     for url in ("postgresql://me:geheim@db/s", "postgresql://me@db/s?password=geheim"):
-        assert "geheim" not in store.shown(url)
-        assert "geheim" not in store.without_password(url)
-        assert "db/s" in store.without_password(url)
-    assert "geheim" not in store.shown("postgresql://me:geheim@db:notaport/s")
+        assert "geheim" not in address.shown(url)
+        assert "geheim" not in address.without_password(url)
+        assert "db/s" in address.without_password(url)
+    assert "geheim" not in address.shown("postgresql://me:geheim@db:notaport/s")
 
 
 def test_a_password_on_a_command_line_is_never_shown() -> None:
     words = ["--storage", "mysql://me:geheim@db/s", "--storage=postgresql://me:geheim@db/s"]
-    shown = [store.shown_word(word) for word in words]
+    shown = [address.shown_word(word) for word in words]
     assert shown == ["--storage", "mysql://me:***@db/s", "--storage=postgresql://me:***@db/s"]
 
 
@@ -110,7 +111,7 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sqlite_writes_ahead_and_a_closed_study_is_one_file(tmp_path: Path) -> None:
-    url = store.storage_url(tmp_path)
+    url = address.storage_url(tmp_path)
     storage = store.open_storage(url)
     study = optuna.create_study(storage=storage, study_name="s")
     with storage.engine.connect() as connection:
@@ -163,7 +164,7 @@ def test_a_reader_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_reader_creates_nothing(tmp_path: Path) -> None:
     with pytest.raises(AutosdError, match=r"study\.db: no such database"):
-        store.open_storage(store.storage_url(tmp_path), read_only=True)
+        store.open_storage(address.storage_url(tmp_path), read_only=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -173,7 +174,7 @@ def test_a_file_that_is_no_database_is_named_with_the_way_out(
 ) -> None:
     (tmp_path / "study.db").write_bytes(b"this is no database at all, " * 100)
     with pytest.raises(StorageBroken, match=r"study\.db: not readable.*start the study anew"):
-        store.open_storage(store.storage_url(tmp_path), read_only=read_only)
+        store.open_storage(address.storage_url(tmp_path), read_only=read_only)
 
 
 def test_damage_inside_the_database_is_named(tmp_path: Path) -> None:
@@ -191,13 +192,13 @@ def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE cats (name TEXT)")
     connection.close()
     with pytest.raises(StorageBroken, match=r"study\.db: not readable.*no such table"):
-        store.open_storage(store.storage_url(tmp_path), read_only=True)
+        store.open_storage(address.storage_url(tmp_path), read_only=True)
 
 
 def test_the_lock_says_who_has_it(tmp_path: Path) -> None:
     path = tmp_path / "study" / ".lock"
     with StudyLock(path) as lock:
-        owner = store.read_owner(path)
+        owner = read_owner(path)
         assert owner is not None
         assert (owner.host, owner.pid) == (socket.gethostname(), os.getpid())
         assert abs(owner.since - time.time()) < 60
@@ -216,9 +217,9 @@ def test_a_second_process_is_refused_and_told_the_owner(tmp_path: Path) -> None:
         assert f"process {process.pid} on {socket.gethostname()}" in said
         assert said.startswith("digits: is being run by")
         assert caught.value.exit_code == 2
-        with store.lock_if_free(path) as lock:
+        with lock_if_free(path) as lock:
             assert lock is None
-        assert store.read_owner(path).pid == process.pid
+        assert read_owner(path).pid == process.pid
     finally:
         end(process)
 
@@ -248,7 +249,7 @@ def test_a_child_does_not_keep_the_lock(tmp_path: Path) -> None:
 
 def test_a_reader_takes_a_free_lock_only_for_its_block(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
-    with store.lock_if_free(path) as lock:
+    with lock_if_free(path) as lock:
         assert lock is not None
         with pytest.raises(StudyLocked), StudyLock(path, wait=0.0):
             pass
@@ -259,4 +260,4 @@ def test_a_reader_takes_a_free_lock_only_for_its_block(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"host": "a"})])
 def test_a_lock_file_with_anything_in_it_has_no_owner(tmp_path: Path, text: str) -> None:
     (tmp_path / ".lock").write_text(text)
-    assert store.read_owner(tmp_path / ".lock") is None
+    assert read_owner(tmp_path / ".lock") is None

@@ -14,8 +14,9 @@ from autosd import yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import StudyDefinition
 from autosd.search import ledger
+from autosd.search.lock import read_owner
 from autosd.search.space import Space
-from autosd.search.store import StorageBroken, read_owner
+from autosd.search.store import StorageBroken
 from autosd.search.study import StudyFolder, close, lock_path, study_names, study_path
 
 COMMAND = ["autosd", "search", "--storage", "mysql://me:geheim@db/s"]

@@ -13,7 +13,7 @@ import torch
 from autosd.errors import EngineLost
 from autosd.recipe import Recipe
 from autosd.search.jobs import Job, Result
-from autosd.search.store import StudyLock
+from autosd.search.lock import StudyLock
 from autosd.search.worker import Worker
 from autosd.training.export import load_student
 

@@ -9,7 +9,7 @@ from autosd.results.numbers import duration, percent
 from autosd.results.report.blocks import Block, Code, Facts, Items, Row, Section, Table, Text, row
 from autosd.results.report.opening import again, short_data, taken
 from autosd.results.report.story import Story
-from autosd.search import store
+from autosd.search import address
 from autosd.search.records import TrialRecord
 
 BAD = ("failed", "diverged")
@@ -167,7 +167,7 @@ def _facts(story: Story) -> Iterator[tuple[str, str]]:
 
 def _storage(story: Story) -> str:
     url = story.folder.url
-    return "study.db in the folder" if store.sqlite_path(url) else store.shown(url)
+    return "study.db in the folder" if address.sqlite_path(url) else address.shown(url)
 
 
 def fingerprint(story: Story) -> str:

@@ -13,7 +13,7 @@ from autosd.results.report.blocks import Text, Tile
 from autosd.results.report.story import Story
 from autosd.results.retrained import Retrained
 from autosd.results.wording import against, sentence
-from autosd.search import store
+from autosd.search import address
 from autosd.search.requests import driver
 
 LONGEST_NAME = 60
@@ -141,7 +141,7 @@ def tiles(story: Story, table: Retrained | None) -> list[Tile]:
 
 def again(story: Story) -> str:
     """The command that began the study, and that goes on with it; without passwords."""
-    words = [store.shown_word(str(word)) for word in story.environment.get("command", [])]
+    words = [address.shown_word(str(word)) for word in story.environment.get("command", [])]
     if words in ([], [FROM_PYTHON]):
         return f"autosd search {story.handle}"
     return shlex.join([PurePath(words[0]).name, *words[1:]])
