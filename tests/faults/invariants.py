@@ -17,8 +17,6 @@ from autosd.results.state import sweep_if_free
 from autosd.search import curve, ledger
 from autosd.search.study import StudyFolder, close
 
-DURING = "while nobody runs it"
-
 
 @dataclass
 class Faults:
@@ -54,17 +52,19 @@ class Witness:
     finished: dict[int, Any] = field(default_factory=dict)
     results: dict[str, str] = field(default_factory=dict)
 
-    def look(self) -> list[FrozenTrial]:
-        """Look after a fault, with no driver alive; the trials as they are now.
+    def look(self, live: bool = False) -> list[FrozenTrial]:
+        """Look after a fault; the trials as they are now.
 
-        A study that was killed before it began has none.
+        A study that was killed before it began has none. `live`: a driver runs it, so that trials
+        may be RUNNING, and be handed back at this very moment.
         """
         if not (self.study / "study.yaml").exists():
             self._compare(self.finished, {}, "trial")
             return []
-        trials = self.read()
+        trials = self.read(live)
         self._check_states(trials)
-        self._check_lineages(trials)
+        if not live:
+            self._check_hands(trials)
         for trial in counting(trials):
             self._check_curve(trial)
         done = {trial.number: frozen(trial) for trial in trials if trial.state.is_finished()}
@@ -85,10 +85,10 @@ class Witness:
             self.faults.wrong.append(f"complete with unfinished trials {waiting}")
         return trials
 
-    def read(self) -> list[FrozenTrial]:
-        """The trials after the first tool has looked."""
+    def read(self, live: bool = False) -> list[FrozenTrial]:
+        """The trials, after the first tool has looked where no driver is alive."""
         folder = StudyFolder.open(self.study)
-        if folder.url.startswith("sqlite:"):
+        if not live:
             sweep_if_free(folder)
         study = folder.load()
         try:
@@ -98,15 +98,15 @@ class Witness:
 
     def _check_states(self, trials: list[FrozenTrial]) -> None:
         for trial in trials:
-            if trial.state.name == "RUNNING":
-                self.faults.wrong.append(f"trial {trial.number} is RUNNING {DURING}")
             if trial.state.name == "FAIL" and not trial.user_attrs.get("why"):
                 self.faults.wrong.append(f"trial {trial.number} failed without a reason")
             if trial.state.name == "COMPLETE" and not math.isfinite(trial.value or 0.0):
                 self.faults.wrong.append(f"trial {trial.number} is complete without a value")
 
-    def _check_lineages(self, trials: list[FrozenTrial]) -> None:
-        """Every trial that was begun has one attempt that counts, or will."""
+    def _check_hands(self, trials: list[FrozenTrial]) -> None:
+        """Nothing is RUNNING; every trial that was begun has one attempt that counts, or will."""
+        running = [trial.number for trial in trials if trial.state.name == "RUNNING"]
+        self.faults.wrong += [f"trial {one} is RUNNING while nobody runs it" for one in running]
         known = {ledger.lineage(t) for t in trials if "duplicate_of" not in t.user_attrs}
         alive = Counter(map(ledger.lineage, counting(trials)))
         self.faults.lost += [f"trial {one} has no successor" for one in known - alive.keys()]

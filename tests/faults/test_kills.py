@@ -1,0 +1,125 @@
+"""Real kills of the real command line: nothing is lost, doubled or changed, and it goes on."""
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autosd.search.store import read_owner
+
+from .campaign import Campaign, Tally
+from .living import HANG, Living, living
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+
+NOTICE = 20.0
+"""Seconds after which a driver has noted a dead worker that trained."""
+LOSS = 30.0
+"""Seconds from the death of a part of Ray to the end of the run; 20 are promised."""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Living]:
+    """Where the commands run; an epoch takes about a third of a second."""
+    with living(tmp_path, NOTES=str(tmp_path / "notes"), BATCH_SECONDS="0.015") as found:
+        yield found
+
+
+def driver(place: Living, draw: random.Random) -> None:
+    """The driver alone; its workers end by themselves, and half of the time that is waited for."""
+    process = place.commands[-1]
+    process.kill()
+    process.wait(HANG)
+    if draw.random() < 0.5:
+        quiet(place)
+
+
+def quiet(place: Living) -> None:
+    """Wait until no worker is alive."""
+    until = time.monotonic() + HANG
+    while place.workers():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def worker(place: Living, draw: random.Random) -> None:
+    """One process that trains; the driver goes on, and has noted it."""
+    found, before = place.workers(), ended_by_error(place)
+    if found:
+        draw.choice(found).kill()
+    until = time.monotonic() + NOTICE
+    while ended_by_error(place) == before and time.monotonic() < until:
+        if place.commands[-1].poll() is not None:
+            return
+        time.sleep(0.05)
+
+
+def ended_by_error(place: Living) -> int:
+    """Runs that the drivers saw end with their worker."""
+    return (place.root / "said").read_text().count("ended: error")
+
+
+def part(name: str) -> object:
+    """A strike at a part of Ray: the driver ends by itself, and says how to go on."""
+
+    def strike(place: Living, draw: random.Random) -> None:
+        process = place.commands[-1]
+        place.part(name).kill()
+        assert process.wait(LOSS) in (75, 0), place.said()
+        quiet(place)
+
+    return strike
+
+
+def everything(place: Living, draw: random.Random) -> None:
+    """Driver, Ray and workers in the same moment."""
+    place.kill_all()
+
+
+def restart(place: Living, draw: random.Random) -> None:
+    """Only the disk is left: no process, no temporary folder, and numbers of processes begin anew.
+
+    What the lock's file says of its last owner may then be true of somebody else.
+    """
+    place.kill_all()
+    shutil.rmtree(place.scratch)
+    place.scratch.mkdir()
+    for lock in place.root.glob("runs/*/.lock"):
+        owner = read_owner(lock)
+        if owner is not None:
+            lock.write_text(lock.read_text().replace(str(owner.pid), str(os.getpid())))
+
+
+def test_fifty_kills_of_the_driver(place: Living) -> None:
+    Campaign(place, driver, Tally("driver", seed=1), early=0.15).run(kills(50))
+
+
+def test_thirty_kills_of_a_worker(place: Living) -> None:
+    Campaign(place, worker, Tally("worker", seed=2)).run(kills(30))
+
+
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_kills_of_a_part_of_ray(place: Living, name: str) -> None:
+    Campaign(place, part(name), Tally(name, seed=3)).run(kills(8))
+
+
+def test_kills_of_everything_at_once(place: Living) -> None:
+    Campaign(place, everything, Tally("everything", seed=4), early=0.15).run(kills(10))
+
+
+def test_restarts_of_the_machine(place: Living) -> None:
+    Campaign(place, restart, Tally("restart", seed=5), early=0.15).run(kills(10))
+
+
+def test_kills_while_the_finalists_are_confirmed(place: Living) -> None:
+    few = ("--trials", "4", "--set", "finalists.seeds=5")
+    Campaign(place, driver, Tally("finalists", seed=6), few, stage="finalists").run(kills(10))
+
+
+def kills(full: int) -> int:
+    """How many, or fewer where `$KILLS` says so."""
+    return int(os.environ.get("KILLS", full))
