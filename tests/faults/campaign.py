@@ -98,7 +98,8 @@ class Campaign:
             self.strike(self.living, draw)
             witness.look(live=process.poll() is None)
             if process.poll() is not None:
-                process = epochs.look(calm=not self.living.workers())
+                epochs.look(calm=not self.living.workers())
+                process = None
             self._check()
         if process is None or process.wait(HANG) != 0:
             self.living.finish(*self.words(name))

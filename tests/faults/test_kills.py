@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autosd.search.store import read_owner
+from autosd.search.lock import read_owner
 
 from .campaign import Campaign, Tally
 from .living import HANG, Living, living
