@@ -5,12 +5,11 @@ not improved for as many trials as the user had patience for. Trials that wait i
 published defaults, begin all the same.
 """
 
-import datetime
-
 import optuna
-from optuna.trial import FrozenTrial, TrialState
 
 from autosd.search import ledger
+from autosd.search.census import Census
+from autosd.search.mirror import folded
 
 
 def goes_on(study: optuna.Study, planned: int, patience: int | None = None) -> bool:
@@ -43,35 +42,8 @@ def unimproved(study: optuna.Study) -> int:
 
     They count in the order in which they ended, so that it is the same after an interruption.
     """
-    minimise = study.direction is optuna.study.StudyDirection.MINIMIZE
-    best: float | None = None
-    since = 0
-    for trial in sorted(_counted(study), key=_ended):
-        value = trial.value if trial.state is TrialState.COMPLETE else None
-        better = value is not None and (
-            best is None or (value < best if minimise else value > best)
-        )
-        best = value if better else best
-        since = 0 if better or best is None else since + 1
-    return since
+    return folded(study, Census).unimproved
 
 
 def _impatient(study: optuna.Study, patience: int | None) -> bool:
     return patience is not None and unimproved(study) >= patience
-
-
-def _counted(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that the plan is compared with; see `ledger.Counts`."""
-    found = ledger.trials(study)
-    gone = ledger.superseded(found)
-    return [
-        trial
-        for trial in found
-        if trial.state.is_finished()
-        and "duplicate_of" not in trial.user_attrs
-        and trial.number not in gone
-    ]
-
-
-def _ended(trial: FrozenTrial) -> tuple[datetime.datetime, int]:
-    return trial.datetime_complete or datetime.datetime.min, trial.number

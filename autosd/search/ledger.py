@@ -7,16 +7,21 @@ successor with the same parameters, whose `retry_of` names the first attempt, an
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autosd.recipe import Recipe
+from autosd.search.census import RETRY as RETRY
+from autosd.search.census import Census
+from autosd.search.census import Counts as Counts
+from autosd.search.census import lineage as lineage
+from autosd.search.census import may_be_retried as may_be_retried
+from autosd.search.census import superseded as superseded
 from autosd.search.knobs import STRATEGY
+from autosd.search.mirror import folded
 from autosd.search.space import Space
 
 logger = logging.getLogger(__name__)
@@ -24,32 +29,7 @@ logger = logging.getLogger(__name__)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 MOST_ATTEMPTS = 2
 MOST_DUPLICATES = 20
-RETRY = "retry_of"
-"""User attribute of a later attempt: the number of the first one."""
 LASTING = ("origin", "protected")  # those that a further attempt takes over
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many trials stand where. Superseded attempts and duplicates are in none but their own.
-
-    `counted` is what the plan is compared with: complete, pruned and failed. `pruned` includes
-    `diverged`.
-    """
-
-    complete: int = 0
-    pruned: int = 0
-    failed: int = 0
-    running: int = 0
-    waiting: int = 0
-    diverged: int = 0
-    superseded: int = 0
-    duplicates: int = 0
-
-    @property
-    def counted(self) -> int:
-        """Trials that the planned total is compared with."""
-        return self.complete + self.pruned + self.failed
 
 
 def trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
@@ -59,57 +39,12 @@ def trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
 
 def frozen(study: optuna.Study, trial: Trial | FrozenTrial) -> FrozenTrial:
     """A trial as the storage has it now."""
-    return study.get_trials(deepcopy=False)[trial.number]
-
-
-def lineage(trial: Trial | FrozenTrial) -> int:
-    """The number of the first attempt, after which the trial's folder and checkpoint are named."""
-    return int(trial.user_attrs.get(RETRY, trial.number))
+    return study._storage.get_trial(trial._trial_id)
 
 
 def counts(study: optuna.Study) -> Counts:
-    """Count the trials of a study."""
-    tally = dict.fromkeys(Counts.__dataclass_fields__, 0)
-    names = {
-        TrialState.COMPLETE: "complete",
-        TrialState.PRUNED: "pruned",
-        TrialState.FAIL: "failed",
-        TrialState.RUNNING: "running",
-        TrialState.WAITING: "waiting",
-    }
-    found = trials(study)
-    gone = superseded(found)
-    for trial in found:
-        attrs = trial.user_attrs
-        if "duplicate_of" in attrs and trial.state.is_finished():
-            tally["duplicates"] += 1
-        elif trial.number in gone:
-            tally["superseded"] += 1
-        else:
-            tally[names[trial.state]] += 1
-            tally["diverged"] += attrs.get("ended") == "diverged"
-    return Counts(**tally)
-
-
-def superseded(found: Sequence[FrozenTrial]) -> frozenset[int]:
-    """Numbers of the trials whose place another attempt takes, of all trials of a study in order.
-
-    They say so themselves, or failed and have a later attempt, which somebody asked for.
-    """
-    newest = {one.user_attrs[RETRY]: one.number for one in found if RETRY in one.user_attrs}
-    return frozenset(
-        one.number
-        for one in found
-        if (one.state is TrialState.FAIL and one.user_attrs.get("superseded"))
-        or (may_be_retried(one) and newest.get(lineage(one), -1) > one.number)
-    )
-
-
-def may_be_retried(trial: FrozenTrial) -> bool:
-    """Whether it ended without a result: failed or diverged."""
-    return trial.state is TrialState.FAIL or (
-        trial.state.is_finished() and trial.user_attrs.get("ended") == "diverged"
-    )
+    """How many trials of a study stand where."""
+    return folded(study, Census).counts
 
 
 def wants_more(study: optuna.Study, planned: int) -> bool:
@@ -127,8 +62,7 @@ def exhausted(study: optuna.Study) -> bool:
 
 def repeats(study: optuna.Study) -> int:
     """How many of the newest trials, without a break, repeat earlier ones, however these ended."""
-    newest = reversed(trials(study))
-    return sum(1 for _ in takewhile(lambda trial: "duplicate_of" in trial.user_attrs, newest))
+    return folded(study, Census).repeats
 
 
 # Planning: what is enqueued before the sampler proposes.
@@ -287,21 +221,8 @@ def inherited(trial: FrozenTrial) -> dict[str, Any]:
 
 def first_like(study: optuna.Study, trial: Trial | FrozenTrial) -> FrozenTrial | None:
     """The earlier trial with the same parameters, running or finished, or None."""
-    found = trials(study)
-    gone = superseded(found)
-    for other in found:
-        if other.number >= trial.number:
-            return None
-        replaced = "duplicate_of" in other.user_attrs or other.number in gone
-        if replaced or not _same_params(other, trial):
-            continue
-        if other.state is not TrialState.WAITING and lineage(other) != lineage(trial):
-            return other
-    return None
-
-
-def _same_params(first: FrozenTrial, second: Trial | FrozenTrial) -> bool:
-    return bool(first.params) and first.params == second.params
+    like = folded(study, Census).first_like(frozen(study, trial))
+    return None if like is None else trials(study)[like.number]
 
 
 def tell_duplicate(study: optuna.Study, trial: Trial, first: FrozenTrial) -> None:

@@ -6,8 +6,8 @@ there is: reading costs nothing, and every write still is committed before it is
 """
 
 import copy
-from collections.abc import Callable, Container, Sequence
-from typing import Any
+from collections.abc import Callable, Container, Hashable, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -31,6 +31,34 @@ def mirrored(study: Study, sampler: BaseSampler, pruner: BasePruner) -> Study:
     )
 
 
+class Fold(Protocol):
+    """Something gathered from the trials of a study: told of each once, and of every change."""
+
+    def update(self, trial: FrozenTrial) -> None: ...
+
+
+F = TypeVar("F", bound=Fold)
+
+
+def folded(study: Study, kind: Callable[..., F], *settings: Hashable) -> F:
+    """What `kind(minimise, *settings)` has gathered from all trials of a study.
+
+    Of a mirrored study it is kept and goes on, so that a question costs the same however many
+    trials there are; of any other it is gathered anew.
+    """
+    storage = study._storage
+    if isinstance(storage, Mirror):
+        return storage.folded(kind, *settings)
+    minimise = study.direction is StudyDirection.MINIMIZE
+    return _fill(kind(minimise, *settings), study.get_trials(deepcopy=False))
+
+
+def _fill(fold: F, trials: Sequence[FrozenTrial]) -> F:
+    for trial in trials:
+        fold.update(trial)
+    return fold
+
+
 class Mirror(BaseStorage):
     """One study of a database, written through and read from memory."""
 
@@ -39,15 +67,37 @@ class Mirror(BaseStorage):
         self._backend = backend
         study = backend.get_study_id_from_name(study_name)
         self._directions = backend.get_study_directions(study)
-        self._trials = {
-            trial._trial_id: trial for trial in backend.get_all_trials(study, deepcopy=False)
-        }
+        self._folds: dict[Hashable, Fold] = {}
+        self._trials: dict[int, FrozenTrial] = {}
+        self._open: dict[int, FrozenTrial] = {}
+        self._ids: dict[int, int] = {}
+        for trial in backend.get_all_trials(study, deepcopy=False):
+            self._put(trial)
+
+    def folded(self, kind: Callable[..., F], *settings: Hashable) -> F:
+        """See `folded`."""
+        key = (kind, *settings)
+        if key not in self._folds:
+            minimise = self._directions[0] is StudyDirection.MINIMIZE
+            self._folds[key] = _fill(kind(minimise, *settings), list(self._trials.values()))
+        return cast("F", self._folds[key])
+
+    def _put(self, trial: FrozenTrial) -> None:
+        """Take in a new trial, or a new version of one; who has the old one keeps it as it was."""
+        self._trials[trial._trial_id] = trial
+        self._ids[trial.number] = trial._trial_id
+        if trial.state.is_finished():
+            self._open.pop(trial._trial_id, None)
+        else:
+            self._open[trial._trial_id] = trial
+        for fold in self._folds.values():
+            fold.update(trial)
 
     # Trials
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         trial_id = self._backend.create_new_trial(study_id, template_trial)
-        self._trials[trial_id] = self._backend.get_trial(trial_id)
+        self._put(self._backend.get_trial(trial_id))
         return trial_id
 
     def set_trial_param(
@@ -70,7 +120,7 @@ class Mirror(BaseStorage):
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         changed = self._backend.set_trial_state_values(trial_id, state, values)
-        self._trials[trial_id] = self._backend.get_trial(trial_id)
+        self._put(self._backend.get_trial(trial_id))
         return changed
 
     def set_trial_intermediate_value(
@@ -108,17 +158,22 @@ class Mirror(BaseStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        trials = [t for t in self._trials.values() if states is None or t.state in states]
+        if states is None:
+            trials = list(self._trials.values())
+        else:
+            ended = any(state.is_finished() and state in states for state in TrialState)
+            among = self._trials if ended else self._open
+            trials = [trial for trial in among.values() if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        return self._backend.get_trial_id_from_study_id_trial_number(study_id, trial_number)
+        return self._ids[trial_number]
 
     def _change(self, trial_id: int, change: Callable[[FrozenTrial], None]) -> None:
         """Change a copy: who has asked before keeps what it was given."""
         trial = copy.copy(self._trials[trial_id])
         change(trial)
-        self._trials[trial_id] = trial
+        self._put(trial)
 
     # Studies: asked rarely, so nothing is kept of them.
 
