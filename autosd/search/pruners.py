@@ -10,21 +10,19 @@ an uninterrupted one.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import optuna
 from optuna.pruners import BasePruner
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial
 
 from autosd.errors import AutosdError
 from autosd.recipe import unknown
 from autosd.search import ledger
-from autosd.search.knobs import STRATEGY
-
-LAST = 3  # epochs whose best stands for the current value, against noise of a single one
+from autosd.search.mirror import folded
+from autosd.search.rivals import Curve, Family, Rivals
 
 
 @dataclass(frozen=True)
@@ -77,103 +75,46 @@ class FamilyPruner(BasePruner):
         step = trial.last_step
         if step is None or not self.first <= step < self.epochs or _protected(trial):
             return None
-        sign = -1.0 if study.direction is StudyDirection.MINIMIZE else 1.0
-        curves = [_Curve(other, sign) for other in _finished(study)]
-        own = _Curve(trial, sign)
-        peers = [curve for curve in curves if curve.family == own.family]
-        if not _enough_complete(peers):
+        rivals = folded(study, Rivals)
+        sign, own = rivals.sign, Curve(trial, rivals.sign)
+        family = rivals.families[str(own.family)]
+        if 3 * family.complete < family.finished:  # rule R50: first a third of them complete
             return None
-        projected = projection(own, peers, step)
-        found = self._inside(own, peers, step) or self._across(curves, projected)
+        projected = projection(own, family, step)
+        found = self._inside(own, family, step) or self._across(rivals, projected)
         if found is None:
             return None
         by, value, needed = found
         shown = None if projected is None else sign * projected
         return Decision(by, step, sign * value, sign * needed, shown)
 
-    def _inside(
-        self, own: "_Curve", peers: Sequence["_Curve"], step: int
-    ) -> tuple[str, float, float] | None:
+    def _inside(self, own: Curve, family: Family, step: int) -> tuple[str, float, float] | None:
         """Rule A: the best so far below the percentile of the family's at the same epoch."""
-        reached = [peer.best(step) for peer in peers if step in peer.values]
+        reached = family.reached.get(step, ())
         if self.inside is None or len(reached) < 3:
             return None
         needed, value = float(np.percentile(reached, self.inside)), own.best(step)
         return ("family", value, needed) if value < needed else None
 
-    def _across(
-        self, others: Sequence["_Curve"], projected: float | None
-    ) -> tuple[str, float, float] | None:
+    def _across(self, rivals: Rivals, projected: float | None) -> tuple[str, float, float] | None:
         """Rule B: the projected final below the percentile of finals and projections of all."""
         if self.across is None or projected is None:
             return None
-        finals = [final for other in others if (final := other.final) is not None]
-        needed = float(np.percentile(finals, self.across))
+        needed = float(np.percentile(rivals.finals, self.across))
         return ("projection", projected, needed) if projected < needed else None
 
 
-class _Curve:
-    """A trial's curve with larger values better, whatever the objective: `sign` * value."""
-
-    def __init__(self, trial: FrozenTrial, sign: float) -> None:
-        self.family = trial.params.get(STRATEGY)
-        self.complete = trial.state is TrialState.COMPLETE
-        self.values = {
-            step: sign * value
-            for step, value in trial.intermediate_values.items()
-            if math.isfinite(value)
-        }
-        told = trial.value if self.complete else trial.user_attrs.get("projected")
-        self.final: float | None = None if told is None else sign * told
-
-    def best(self, step: int) -> float:
-        """The best value up to an epoch."""
-        return max((value for at, value in self.values.items() if at <= step), default=-math.inf)
-
-    def recent(self, step: int) -> float | None:
-        """The best of the last three epochs up to `step`, None where there are none."""
-        last = [value for at, value in self.values.items() if step - LAST < at <= step]
-        return max(last, default=None)
-
-
-def projection(own: _Curve, peers: Sequence[_Curve], step: int) -> float | None:
+def projection(own: Curve, family: Family, step: int) -> float | None:
     """The final value at the family's most optimistic gain from here; needs two complete trials.
 
     A gain is the ratio of a final value to the best of the last three epochs at `step`.
     """
-    gains = [
-        gain
-        for peer in peers
-        if peer.complete and step in peer.values and (gain := _gain(peer, step)) is not None
-    ]
-    recent = own.recent(step)
-    if len(gains) < 2 or recent is None:
+    gains, recent = family.gains.get(step), own.recent(step)
+    if gains is None or gains.count < 2 or recent is None:
         return None
     # Of negative values, which a minimised objective has here, the smallest ratio gains most.
-    projected = recent * (max(gains) if recent >= 0 else min(gains))
+    projected = recent * (gains.most if recent >= 0 else gains.least)
     return projected if math.isfinite(projected) else None
-
-
-def _gain(peer: _Curve, step: int) -> float | None:
-    recent = peer.recent(step)
-    if peer.final is None or recent is None:
-        return None
-    if recent == 0:
-        return math.inf if peer.final > 0 else None
-    return peer.final / recent
-
-
-def _finished(study: optuna.Study) -> list[FrozenTrial]:
-    return [
-        trial
-        for trial in ledger.trials(study, *ledger.FINISHED)
-        if "duplicate_of" not in trial.user_attrs
-    ]
-
-
-def _enough_complete(peers: Sequence[_Curve]) -> bool:
-    """Rule R50: at least a third of a family's trials complete before more of it is pruned."""
-    return 3 * sum(peer.complete for peer in peers) >= len(peers)
 
 
 def _protected(trial: Trial | FrozenTrial) -> bool:

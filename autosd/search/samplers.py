@@ -1,20 +1,18 @@
 """Samplers by name, what each cannot do, and the window that keeps a long study fast."""
 
-import math
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from autosd.errors import AutosdError
 from autosd.recipe import unknown
-from autosd.search import ledger
 from autosd.search.store import quiet
+from autosd.search.window import Window
 
 WINDOW = 1000
 
@@ -172,45 +170,4 @@ class WindowSampler(BaseSampler):
         self.inner.reseed_rng()
 
     def _view(self, study: optuna.Study) -> optuna.Study:
-        finished = ledger.trials(study, *ledger.FINISHED)
-        if len(finished) <= self.window:
-            return study
-        kept = {trial.number for trial in newest_and_best(finished, self.window, study.direction)}
-        return _Window(study, kept)
-
-
-def newest_and_best(
-    finished: Sequence[FrozenTrial], count: int, direction: StudyDirection
-) -> list[FrozenTrial]:
-    """`count` trials: the newest, and of the older ones the best.
-
-    As many of the best as TPE's set of good trials holds, a tenth and at most 25. More of them
-    would fill its set of bad trials with good ones, and it would learn nothing.
-    """
-    best = min(math.ceil(count / 10), 25)
-    ordered = sorted(finished, key=lambda trial: trial.number)
-    newest, older = ordered[-(count - best) :], ordered[: -(count - best)]
-    sign = -1.0 if direction is StudyDirection.MINIMIZE else 1.0
-
-    def merit(trial: FrozenTrial) -> tuple[bool, float]:
-        value = -math.inf if trial.value is None else sign * trial.value
-        return trial.state is TrialState.COMPLETE, value
-
-    return sorted(older, key=merit)[-best:] + newest
-
-
-class _Window(optuna.Study):
-    """A study without the finished trials that are not kept."""
-
-    def __init__(self, study: optuna.Study, kept: set[int]) -> None:
-        self.__dict__.update(study.__dict__)
-        self._study, self._kept = study, kept
-
-    def _get_trials(
-        self,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-        use_cache: bool = False,
-    ) -> list[FrozenTrial]:
-        trials = self._study._get_trials(deepcopy, states, use_cache)
-        return [t for t in trials if not t.state.is_finished() or t.number in self._kept]
+        return Window(study, self.window)

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autosd.errors import AutosdError
 from autosd.search import address, ledger, store
+from autosd.search.mirror import mirrored
 from autosd.search.pruners import PRUNERS, Decision, FamilyPruner, decide, make_pruner
 
 FAMILIES = CategoricalDistribution(("fast", "slow"))
@@ -352,3 +353,22 @@ def test_attributes_of_pruned_trials_are_numbers_the_dashboard_can_sort() -> Non
         assert trial.user_attrs["pruned_at"] == trial.last_step
         assert math.isfinite(trial.user_attrs["needed"])
         assert math.isfinite(trial.user_attrs.get("projected", 0.0))
+
+
+def test_a_mirrored_study_decides_as_one_that_is_read_anew(tmp_path: Path) -> None:
+    draw, pruner = random.Random(0), FamilyPruner(6)
+    storage = store.open_storage(address.storage_url(tmp_path))
+    study = study_of(storage=storage, study_name="s", pruner=pruner)
+    kept = mirrored(study, study.sampler, pruner)
+    decisions = []
+    for _ in range(24):
+        trial = kept.ask({"strategy": FAMILIES})
+        level, found = draw.random(), None
+        for epoch in range(1, 6):
+            trial.report(level * (1 - 0.5**epoch) + 0.1 * draw.random(), epoch)
+            found = decide(kept, trial)
+        assert found == pruner.decide(study, study.trials[trial.number])
+        decisions.append(found is not None)
+        state = TrialState.COMPLETE if found is None else TrialState.PRUNED
+        kept.tell(trial, level if found is None else None, state=state)
+    assert 3 < sum(decisions) < 21

@@ -15,8 +15,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
 from autosd.search import address, ledger, priors, samplers, store
+from autosd.search.mirror import folded
 from autosd.search.samplers import SAMPLERS, WindowSampler, make_sampler, startup_trials
 from autosd.search.space import Space
+from autosd.search.window import NewestAndBest
 
 BASE = Recipe.parse({"data": "digits"})
 ROOMY = {"families": 5, "trials": 40}
@@ -123,11 +125,25 @@ def test_a_long_study_is_seen_through_its_newest_and_best_trials() -> None:
 
 
 def test_the_best_are_the_smallest_where_the_objective_is_minimised() -> None:
-    direction = optuna.study.StudyDirection.MINIMIZE
     study = optuna.create_study(direction="minimize")
     study.add_trials(many(100))
-    kept = samplers.newest_and_best(study.trials, 20, direction)
+    kept = folded(study, NewestAndBest, 20).trials()
     assert [trial.number for trial in kept] == [49, 50, *range(82, 100)]
+
+
+def test_trials_that_end_out_of_order_are_shown_as_if_in_order() -> None:
+    found = many(60)
+    for number, trial in enumerate(found):
+        trial.number = number
+    random.Random(0).shuffle(found)
+    shown = NewestAndBest(False, 20)
+    for count, trial in enumerate(found, 1):
+        shown.update(trial)
+        ended = sorted(found[:count], key=lambda one: one.number)
+        older, newest = ended[:-18], ended[-18:]
+        older.sort(key=lambda one: (one.state is TrialState.COMPLETE, one.value))
+        expected = sorted(one.number for one in older[-2:] + newest)
+        assert [one.number for one in shown.trials()] == expected
 
 
 class Recorder(optuna.samplers.RandomSampler):
