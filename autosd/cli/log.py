@@ -97,14 +97,22 @@ class StudyLog(logging.Handler):
 
 
 class _File(logging.handlers.RotatingFileHandler):
-    """A full disk must not end a search that could still save its trials."""
+    """A full disk must not end a search that could still save its trials.
+
+    The file is opened with the first record, so that every fault of it is one of a record.
+    """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, maxBytes=MOST_BYTES, backupCount=1, encoding="utf-8")
+        super().__init__(path, maxBytes=MOST_BYTES, backupCount=1, encoding="utf-8", delay=True)
         self.setFormatter(logging.Formatter(FORM))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Leave the record out."""
+
+    def close(self) -> None:
+        """Close the file; what the disk does not take by then is left out."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 @contextlib.contextmanager

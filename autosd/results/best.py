@@ -113,11 +113,11 @@ def replace(folder: Path, fill: Callable[[Path], None]) -> None:
         os.replace(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+        restore(folder)
 
 
 def restore(folder: Path) -> None:
-    """Put back what a kill during `replace` had moved out of the way, or finish removing it."""
+    """Put back what `replace` had moved out of the way before it failed, or remove it for good."""
     if folder.exists():
         shutil.rmtree(_old(folder), ignore_errors=True)
     elif _old(folder).exists():

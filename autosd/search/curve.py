@@ -1,17 +1,30 @@
 """A learning curve on disk: one JSON line per epoch, each appended once."""
 
 import json
+import logging
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from autosd.errors import AutosdError
+
+logger = logging.getLogger(__name__)
+
+
+class CurveBroken(AutosdError, ValueError):
+    """A line of the file that is whole and yet no record; the message names both."""
 
 
 class Curve:
     """`history.jsonl` of a training run, which its driver alone writes."""
 
     def __init__(self, path: Path) -> None:
-        """Take up what is there; a line torn by a crash is cut off."""
+        """Take up what is there; a line torn by a crash is cut off, and said.
+
+        Raises:
+            CurveBroken: a whole line is no record; nothing is changed.
+        """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self.epochs = {record["epoch"] for record in read(path)}
@@ -29,17 +42,33 @@ class Curve:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Records of all whole lines; none where there is no file."""
+    """Records of all whole lines; none where there is no file.
+
+    Raises:
+        CurveBroken: a whole line is no record.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    whole = path.read_bytes().split(b"\n")[:-1]
+    return [_record(path, number, line) for number, line in enumerate(whole, start=1)]
+
+
+def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+        return {**record, "epoch": int(record["epoch"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CurveBroken(
+            f"{path}:{number}: not the record of an epoch ({error}); put back a copy of the file, "
+            "or move it away: a run that goes on writes its curve anew from its checkpoint"
+        ) from None
 
 
 def _cut(path: Path) -> None:
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
+        logger.warning("%s: its last line was cut short and is left out", path)
         with path.open("r+b") as file:
             file.truncate(whole)
 

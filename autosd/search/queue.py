@@ -98,8 +98,10 @@ def _enqueued(study: optuna.Study, space: Space, path: Path, say: Callable[[str]
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Its parameters; `source` stands last, so that a file that was cut has none."""
     values = yamlfile.read(path)
     params = values.get("params") if isinstance(values, dict) else None
-    if not isinstance(params, dict) or not all(isinstance(name, str) for name in params):
-        raise AutosdError(f"{path}: no request; use `autosd enqueue`")
+    named = isinstance(params, dict) and all(isinstance(name, str) for name in params)
+    if not isinstance(params, dict) or not named or "source" not in values:
+        raise AutosdError(f"{path}: no request, or a part of one; use `autosd enqueue`")
     return params

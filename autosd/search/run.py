@@ -237,8 +237,10 @@ class _Session:
     def close(self) -> None:
         """Leave the record true and whole in one file."""
         with held():
-            ledger.sweep(self.study)
-            close(self.study)
+            try:
+                ledger.sweep(self.study)
+            finally:
+                close(self.study)
 
     def run(self, engine: Engine) -> bool:
         """Do what is left; whether there was anything."""

@@ -45,7 +45,7 @@ def open_storage(url: str, *, read_only: bool = False) -> optuna.storages.RDBSto
     try:
         return _read_sqlite(path) if read_only else _write_sqlite(path)
     except (*DATABASE_ERRORS, RuntimeError, AssertionError) as error:
-        raise broken(path, error) from None
+        raise broken(path, error) from error
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def readable(url: str) -> Iterator[None]:
         path = sqlite_path(url)
         if path is None:
             raise AutosdError(f"storage {shown(url)}: {_reason(error)}") from None
-        raise broken(path, error) from None
+        raise broken(path, error) from error
 
 
 @contextlib.contextmanager
@@ -80,6 +80,8 @@ def storage_of(study: optuna.Study) -> optuna.storages.RDBStorage:
 def broken(path: Path, error: Exception) -> AutosdError:
     """What to say of a database file that gave this error."""
     reason = _reason(error)
+    if "disk is full" in reason or "I/O error" in reason:
+        return AutosdError(f"{path}: cannot be written ({reason})")
     if "unable to open" in reason or "readonly" in reason or "locked" in reason:
         return AutosdError(f"{path}: cannot be opened ({reason}); check the folder's permissions")
     return StorageBroken(

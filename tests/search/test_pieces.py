@@ -26,6 +26,15 @@ def test_line_torn_by_a_crash_is_cut_off(tmp_path: Path) -> None:
     assert curve.read(path) == [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": None}]
 
 
+def test_a_curve_with_a_line_that_is_no_record_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    for garbled in ('{"epoch": 1}\n{"epo\n', '{"epoch": 1}\n3\n', '{"loss": 1}\n', "\0\0\n"):
+        path.write_text(garbled)
+        with pytest.raises(AutosdError, match=r"history.jsonl:\d: not the record .* move it away"):
+            Curve(path)
+        assert path.read_text() == garbled
+
+
 def test_meter_counts_from_the_first_step_to_the_last() -> None:
     now = [100.0]
     meter = Meter(2, Use(busy=1.0, slots=2.0, seconds=3.0), clock=lambda: now[0])

@@ -94,8 +94,9 @@ def test_a_full_plan_leaves_requests_where_they_are(tmp_path: Path):
 
 
 STRANGE = {
-    "params: {strategy: masd}": "optimizer.lr: is missing",
-    "params: {strategy: none}": "named 'none'",
+    "params: {strategy: masd}\nsource: x\n": "optimizer.lr: is missing",
+    "params: {strategy: none}\nsource: x\n": "named 'none'",
+    "params: {strategy: cross_entropy, optimizer.lr: 0.1}": "a part of one",
     "params: {1: 2}": "no request",
     "- masd": "no request",
     "!!python/object:os.system x": "tag",
