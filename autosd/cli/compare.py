@@ -86,8 +86,7 @@ def compare(
     """
     from autosd.cli.definition import assignments, resolve
     from autosd.search.definition import base_values
-    from autosd.search.requests import refuse_if_driven
-    from autosd.search.study import study_path
+    from autosd.search.study import refuse_if_run, study_path
 
     if study is not None and (Path(study) / "study.yaml").is_file():
         directory, study = Path(study).resolve().parent, Path(study).resolve().name
@@ -96,7 +95,7 @@ def compare(
     definition, _ = resolve(values, where, given, assignments(settings or ()))
 
     folder = study_path(directory, definition.name)
-    refuse_if_driven(folder / ".lock")
+    refuse_if_run(folder)
     from autosd.cli.progress import View
     from autosd.results.compare import compare as run
 

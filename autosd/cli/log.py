@@ -74,8 +74,11 @@ class StudyLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record, or keep it until the file may be opened."""
-        if self._file is None and not self._owned():
+        owner = _owner(self.folder)
+        if self._file is None and owner != _this_process():
             self._early.append(record)
+            return
+        if owner not in (None, _this_process()):  # the study was taken over: the file is another's
             return
         if self._file is None:
             self._file = _File(self.folder / FILE)
@@ -89,11 +92,17 @@ class StudyLog(logging.Handler):
             self._file.close()
         super().close()
 
-    def _owned(self) -> bool:
-        from autosd.search.lock import read_owner
 
-        owner = read_owner(self.folder / ".lock")
-        return owner is not None and (owner.host, owner.pid) == (socket.gethostname(), os.getpid())
+def _owner(folder: Path) -> tuple[str, int] | None:
+    """Host and process that hold a study's lock."""
+    from autosd.search.lock import read_owner
+
+    owner = read_owner(folder / ".lock")
+    return None if owner is None else (owner.host, owner.pid)
+
+
+def _this_process() -> tuple[str, int]:
+    return socket.gethostname(), os.getpid()
 
 
 class _File(logging.handlers.RotatingFileHandler):
@@ -135,11 +144,11 @@ def study_log(folder: Path) -> Iterator[None]:
 def study_to_drive(name: str, directory: Path) -> Path:
     """The folder of a study, refused at once where somebody else drives it."""
     from autosd.results.stopping import lock_of
-    from autosd.search.requests import refuse_if_driven
+    from autosd.search.study import refuse_if_run
 
-    lock = lock_of(name, directory)
-    refuse_if_driven(lock)
-    return lock.parent
+    folder = lock_of(name, directory).parent
+    refuse_if_run(folder)
+    return folder
 
 
 def _begin() -> None:

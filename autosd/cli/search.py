@@ -54,8 +54,7 @@ def search(
     """
     from autosd.cli.definition import OPTIONS, assignments, resolve
     from autosd.search.definition import base_values, seconds
-    from autosd.search.requests import refuse_if_driven
-    from autosd.search.study import study_path
+    from autosd.search.study import refuse_if_run, study_path
 
     values, where = base_values(study, data, directory)
     words = {key: option.removeprefix("--").replace("-", "_") for key, option in OPTIONS.items()}
@@ -64,7 +63,7 @@ def search(
     definition, fixed = resolve(values, where, given, assignments(settings or ()))
     folder = study_path(directory, definition.name)
     if not dry_run:
-        refuse_if_driven(folder / ".lock")
+        refuse_if_run(folder, storage)
     notes = side()
     from autosd.results.found import prepare
 

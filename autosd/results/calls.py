@@ -14,9 +14,8 @@ from autosd.results.lines import Lines
 from autosd.search.definition import Words, base_values, resolve
 from autosd.search.definition import seconds as seconds_of
 from autosd.search.engines import EngineName
-from autosd.search.requests import refuse_if_driven
 from autosd.search.run import Ready
-from autosd.search.study import lock_path
+from autosd.search.study import refuse_if_run, study_path
 
 WORDS = Words(
     {
@@ -101,7 +100,7 @@ def search(
     root = Path(dir)
     values, where = _values(study, data, root)
     definition, fixed = resolve(values, where, options, settings or {}, WORDS)
-    refuse_if_driven(lock_path(root, definition.name))
+    refuse_if_run(study_path(root, definition.name), storage)
     lines = Lines(watch or (lambda line: None), definition.objective)
     ready = _prepared(definition, fixed, root, storage)
     for line in ready.advice:

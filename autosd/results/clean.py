@@ -104,13 +104,14 @@ def clean(
         if key not in ALSO:
             raise AutosdError(f"--also: {unknown('part', key, list(ALSO))}")
     folder = StudyFolder.find(name, root)
-    with folder.lock():
+    with folder.lock() as lock:
         parts = [part for part in _parts(folder, root, also) if part.paths]
         wanted = [part for part in parts if part.wanted]
         found = Cleaned(folder.name, parts, sum(part.bytes for part in wanted), removed=False)
         if not wanted or not agree(found):
             return found
         for path in (path for part in wanted for path in part.paths):
+            lock.check()
             _remove(path)
     return Cleaned(found.study, parts, found.bytes, removed=True)
 

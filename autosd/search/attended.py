@@ -1,4 +1,6 @@
-"""What every engine does around a bridge: ends the run when asked to, and writes the log."""
+"""What every engine does around a bridge: ends the run when asked to or when it has lost the study,
+and writes the log.
+"""
 
 import logging
 import os
@@ -7,6 +9,7 @@ from pathlib import Path
 
 from autosd.errors import Stopped
 from autosd.search.jobs import DONE, Answer, Bridge, Failure, Job, Result, failure
+from autosd.search.lock import StudyLock, holding
 from autosd.search.progress import Watch
 from autosd.search.requests import Lookout, StopRequest, withdraw
 
@@ -17,12 +20,14 @@ class Attended:
     """A bridge that hands out nothing more once somebody has asked for the end of the run.
 
     Epochs in progress are finished and recorded; their runs are handed back as interrupted, with
-    their checkpoints. An urgent request interrupts this process as SIGTERM would.
+    their checkpoints. An urgent request interrupts this process as SIGTERM would. Nothing reaches
+    the bridge any more once another process has taken over the study.
     """
 
     def __init__(self, bridge: Bridge, watch: Watch) -> None:
         self.bridge, self.watch = bridge, watch
         self._lookout: Lookout | None = None
+        self._lock: StudyLock | None = None
         self._cut: set[str] = set()
         self._ended = False
 
@@ -30,6 +35,7 @@ class Attended:
         if self._request is not None:
             self._ended = True
             return DONE
+        self._check_lock()
         answer = self.bridge.ask()
         if isinstance(answer, Job):
             self._look_out(answer)
@@ -37,6 +43,7 @@ class Attended:
         return answer
 
     def report(self, job: Job, result: Result) -> bool:
+        self._check_lock()
         _log_epoch(job, result)
         go_on = self.bridge.report(job, result)
         if go_on and self._request is not None:
@@ -46,6 +53,7 @@ class Attended:
         return go_on
 
     def complete(self, job: Job, result: Result | None, error: Failure | None) -> None:
+        self._check_lock()
         if error is None and job.key in self._cut:
             error = failure("interrupted", "stopped as asked")
         self._cut.discard(job.key)
@@ -64,9 +72,15 @@ class Attended:
 
         Raises:
             Stopped: something was left undone because the end was asked for.
+            TakenOver: another process has the study by now.
         """
+        self._check_lock()
         if self._ended and self._request is not None:
             raise Stopped(f"stopped as {self._request.by} asked; everything is kept")
+
+    def _check_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.check()
 
     @property
     def _request(self) -> StopRequest | None:
@@ -77,6 +91,7 @@ class Attended:
         if self._lookout is None and job.lock:
             self._lookout = Lookout(Path(job.lock), job.token, self._heard)
             self._lookout.start()
+            self._lock = holding(Path(job.lock))
 
     def _heard(self, request: StopRequest) -> None:
         interrupted = request.now and _interrupt()

@@ -1,4 +1,9 @@
-"""The lock of a study, which gives it one writer (rule R1)."""
+"""The lock of a study, which gives it one writer (rule R1).
+
+The file reaches the processes of this machine, and of others where a shared folder passes locks
+on. What reaches further, and what keeps a driver from the record that was stopped and comes back
+late, is the owner's row in the database: `autosd.search.lease`.
+"""
 
 import contextlib
 import fcntl
@@ -7,17 +12,28 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from autosd.errors import AutosdError
+
+if TYPE_CHECKING:
+    from autosd.search.lease import Lease
+
+VALID_SECONDS = 120.0
+"""How long an owner's word in the database holds after its last beat."""
+_held: dict[Path, "StudyLock"] = {}
 
 
 class StudyLocked(AutosdError):
     """Another process runs this study."""
+
+
+class TakenOver(StudyLocked):
+    """This process had the study and has lost it to another one: it writes nothing more."""
 
 
 class LockUnusable(AutosdError):
@@ -45,9 +61,23 @@ class StudyLock:
     `token` in the file before they write: an orphan of a killed driver stops there.
     """
 
-    def __init__(self, path: Path, wait: float = 1.0) -> None:
-        """A lock on the file `path`; `wait` seconds of patience for a reader that sweeps."""
-        self.path, self.wait = path, wait
+    def __init__(
+        self,
+        path: Path,
+        wait: float = 1.0,
+        valid: float = VALID_SECONDS,
+        taken: Callable[["StudyLock"], object] = lambda lock: None,
+    ) -> None:
+        """Nothing is taken yet.
+
+        Args:
+            path: the file.
+            wait: seconds of patience for a reader that sweeps.
+            valid: seconds for which a sign of life in the database holds.
+            taken: called once the file is locked; what it raises gives the lock back.
+        """
+        self.path, self.wait, self.valid, self.taken = path, wait, valid, taken
+        self.lease: Lease | None = None
         self.owner = Owner(socket.gethostname(), os.getpid(), time.time(), secrets.token_hex(16))
         self._file: IO[str] | None = None
 
@@ -68,7 +98,32 @@ class StudyLock:
             self._file = self._opened()
         except OSError as error:
             raise LockUnusable(f"{self.path}: cannot be written ({error.strerror})") from None
+        self._key = self.path.resolve()
+        _held[self._key] = self
+        try:
+            self.taken(self)
+        except BaseException:
+            self._give_back()
+            raise
         return self
+
+    def check(self) -> None:
+        """To be called before something is written to the study's folder.
+
+        Raises:
+            TakenOver: the file is not the one that was locked, or names another owner by now.
+        """
+        if not self._intact():
+            raise taken_over(self.path.parent.name, read_owner(self.path))
+
+    def _intact(self) -> bool:
+        if self._file is None:
+            return False
+        try:
+            own, there = os.fstat(self._file.fileno()), self.path.stat()
+        except OSError:
+            return False
+        return os.path.samestat(own, there) and names(self.path, self.token)
 
     def _opened(self) -> IO[str]:
         """The file, locked and with this owner in it."""
@@ -101,15 +156,55 @@ class StudyLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._file is None:
+            return
+        if self.lease is not None:
+            self.lease.release()
+            self.lease = None
+        if _held.get(self._key) is self:
+            del _held[self._key]
+        if self._intact():
             _rewrite(self._file, "")
-            self._file.close()
-            self._file = None
+        self._file.close()
+        self._file = None
+
+
+def holding(path: Path) -> StudyLock | None:
+    """The lock on this file that this process holds, if it does."""
+    return _held.get(path.resolve())
 
 
 def run_by(name: str, owner: object) -> str:
     """What the second driver of a study is told."""
-    return f"{name}: is being run by {owner}; wait for it, or end it with autosd stop {name}"
+    said = f"{name}: is being run by {owner}; wait for it, or end it with autosd stop {name}"
+    if isinstance(owner, Owner) and _stopped(owner):
+        said += (
+            f" (that process is stopped: kill -CONT {owner.pid} lets it go on, "
+            f"kill -KILL {owner.pid} ends it)"
+        )
+    return said
+
+
+def taken_over(name: str, owner: Owner | None) -> TakenOver:
+    """What a driver that comes late is told; `owner` is known while it runs the study."""
+    by = "by another process" if owner is None else f"by {owner}"
+    return TakenOver(f"{name}: was taken over {by}; this process writes nothing more")
+
+
+def _stopped(owner: Owner) -> bool:
+    """Whether a process of this machine was halted by a signal, so that it cannot obey."""
+    import psutil  # only where somebody is refused
+
+    try:
+        return (
+            owner.host == socket.gethostname()
+            and psutil.Process(owner.pid).status() == psutil.STATUS_STOPPED
+        )
+    except (psutil.Error, ValueError):
+        return False
 
 
 def _rewrite(file: IO[str], text: str) -> None:
@@ -117,6 +212,14 @@ def _rewrite(file: IO[str], text: str) -> None:
     file.truncate()
     file.write(text)
     file.flush()
+
+
+def names(path: Path, token: str) -> bool:
+    """Whether a lock file names the holding with this token, as it does until another is taken."""
+    try:
+        return token in path.read_text(encoding="utf-8")
+    except OSError:
+        return False
 
 
 def read_owner(path: Path) -> Owner | None:

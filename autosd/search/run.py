@@ -195,6 +195,7 @@ def run_search(
         with contextlib.closing(_Session(folder, ready.data, lock, cache, watch, slots)) as session:
             worked = session.run(machine)
             outcome = session.outcome(begin, resumed, worked)
+        lock.check()
         ended(outcome)
         return outcome
 
@@ -211,7 +212,7 @@ class _Session:
         watch: Watch,
         slots: int,
     ) -> None:
-        self.folder, self.watch = folder, watch
+        self.folder, self.lock, self.watch = folder, lock, watch
         definition = self.definition = folder.definition
         self.base = definition.recipe.with_seed(definition.seed)
         self.job = Job(
@@ -361,6 +362,7 @@ class _Session:
             self.watch.say(f"{missing} is not ranked: none of its runs gave a result")
 
     def _write(self, candidates: Sequence[Candidate], *, confirmed: bool) -> None:
+        self.lock.check()
         if candidates:
             finalists.write_chosen(
                 self.folder.finalists,

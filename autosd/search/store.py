@@ -7,6 +7,7 @@ import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import optuna
@@ -16,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autosd.errors import AutosdError
 from autosd.search.address import DRIVERS, PASSWORD_VARIABLE, SECRETS, server, shown, sqlite_path
+from autosd.search.lock import VALID_SECONDS
 
 DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
@@ -46,6 +48,22 @@ def open_storage(url: str, *, read_only: bool = False) -> optuna.storages.RDBSto
         return _read_sqlite(path) if read_only else _write_sqlite(path)
     except (*DATABASE_ERRORS, RuntimeError, AssertionError) as error:
         raise broken(path, error) from error
+
+
+def plain_engine(url: str) -> sqlalchemy.Engine:
+    """Connections to an existing database beside Optuna's, none of which stays open.
+
+    Raises:
+        AutosdError: no driver.
+    """
+    path = sqlite_path(url)
+    if path is None:
+        parsed = server(url)
+        _need_driver(parsed)
+        return sqlalchemy.create_engine(parsed, poolclass=sqlalchemy.NullPool)
+    return sqlalchemy.create_engine(
+        "sqlite://", creator=lambda: _connect(path, "rw"), poolclass=sqlalchemy.NullPool
+    )
 
 
 @contextlib.contextmanager
@@ -157,7 +175,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 def _open_server(url: str) -> optuna.storages.RDBStorage:
     parsed = server(url)
     _need_driver(parsed)
-    engine = {"pool_pre_ping": True, "pool_recycle": 600}
+    engine = {"pool_pre_ping": True, "pool_recycle": 600, "pool_events": [(_end_halted, "connect")]}
     try:
         return optuna.storages.RDBStorage(
             parsed.render_as_string(hide_password=False), engine_kwargs=engine
@@ -169,6 +187,22 @@ def _open_server(url: str) -> optuna.storages.RDBStorage:
         if parsed.password is None:
             reason += f"; a password is taken from {PASSWORD_VARIABLE}"
         raise AutosdError(f"storage {shown(url)}: {reason}") from None
+
+
+def _end_halted(connection: Any, record: object) -> None:
+    """Let the server end a session that was halted: the rows it has locked are then free.
+
+    Such a session is one of a driver that was stopped in the middle of a transaction.
+    """
+    postgresql = type(connection).__module__.startswith("psycopg")
+    seconds = round(VALID_SECONDS)
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(
+            f"SET idle_in_transaction_session_timeout = '{seconds}s'"
+            if postgresql
+            else f"SET SESSION wait_timeout = {seconds}"
+        )
+    connection.commit()
 
 
 def _need_driver(url: URL) -> None:

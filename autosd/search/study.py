@@ -16,10 +16,11 @@ import optuna
 from autosd import files, yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import STUDY_NAME, StudyDefinition, nearest
-from autosd.search import address, environment, store
+from autosd.search import address, environment, lease, store
 from autosd.search.changed import MAY_CHANGE, differences
-from autosd.search.lock import StudyLock
+from autosd.search.lock import StudyLock, holding
 from autosd.search.records import TrialRecord, records
+from autosd.search.requests import refuse_if_driven
 from autosd.search.space import Space
 
 OURS = {
@@ -81,7 +82,11 @@ class StudyFolder:
         """
         path = study_path(root, definition.name)
         if (path / "study.yaml").exists():
-            return cls.open(path, storage=storage)._resumed(definition, space)
+            folder = cls.open(path, storage=storage)
+            held = holding(folder.lock_path)
+            if held is not None:
+                lease.own(held, folder.url, folder.name)
+            return folder._resumed(definition, space)
         _check_free(path)
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path, definition, space, _claim(path, storage))
@@ -156,8 +161,13 @@ class StudyFolder:
         return self.path / "trials" / f"{lineage:04d}"
 
     def lock(self) -> StudyLock:
-        """The right to write to this study."""
-        return StudyLock(self.lock_path)
+        """The right to write to this study, also against other machines that reach its server."""
+
+        def taken(lock: StudyLock) -> None:
+            if self.url and address.sqlite_path(self.url) is None:
+                lease.own(lock, self.url, self.name)
+
+        return StudyLock(self.lock_path, taken=taken)
 
     # The storage.
 
@@ -183,6 +193,8 @@ class StudyFolder:
                     study_name=self.name, storage=storage, sampler=sampler, pruner=pruner
                 )
                 _check_origin(study, self.path, self.url)
+                if not read_only:
+                    self._guard(storage)
                 return study
         except KeyError:
             raise AutosdError(
@@ -216,16 +228,24 @@ class StudyFolder:
             load_if_exists=True,
         )
         try:
-            identity = _recorded(self.path)["id"]
-            if not study.user_attrs and not study.get_trials(deepcopy=False):
-                study.set_user_attr("id", identity)
-            _check_origin(study, self.path, self.url)
+            fresh = not study.user_attrs and not study.get_trials(deepcopy=False)
+            if not fresh:
+                _check_origin(study, self.path, self.url)
+            self._guard(storage)
+            if fresh:
+                study.set_user_attr("id", _recorded(self.path)["id"])
             with store.quiet():
                 study.set_metric_names([f"val_{self.definition.objective}"])
             for key, value in self._facts().items():
                 study.set_user_attr(key, value)
         finally:
             close(study)
+
+    def _guard(self, storage: optuna.storages.RDBStorage) -> None:
+        """Under the study's lock: be its owner in the database too, and write only as such."""
+        held = holding(self.lock_path)
+        if held is not None:
+            lease.fence(storage, lease.own(held, self.url, self.name))
 
     def _facts(self) -> dict[str, Any]:
         """What the dashboard shows of the study, short: it cuts off long attributes."""
@@ -306,6 +326,25 @@ def study_path(root: Path, name: str) -> Path:
 def lock_path(root: Path, name: str) -> Path:
     """The lock file of a study, whether it exists yet or not."""
     return study_path(root, name) / ".lock"
+
+
+def refuse_if_run(path: Path, storage: str | None = None) -> None:
+    """Say at once that somebody runs a study, before anything heavy is imported; writes nothing.
+
+    Only the lock and the owner in the database decide; this spares the second one the seconds
+    until it gets there.
+
+    Args:
+        path: the study's folder, whether it exists yet or not.
+        storage: as for `StudyFolder.open`.
+
+    Raises:
+        StudyLocked: names host, process and start.
+    """
+    refuse_if_driven(path / ".lock")
+    if (path / "study.yaml").is_file():
+        folder = StudyFolder.open(path, storage=storage)
+        lease.refuse_elsewhere(folder.url, folder.name, folder.lock_path)
 
 
 def study_names(root: Path) -> list[str]:

@@ -21,6 +21,7 @@ from autosd.errors import EngineLost, TrialDiverged
 from autosd.files import write_atomically, write_text
 from autosd.recipe import Recipe
 from autosd.search.jobs import Failure, Job, Result, failure
+from autosd.search.lock import names
 from autosd.training.checkpoint import CheckpointUnreadable
 from autosd.training.report import EpochReport
 from autosd.training.trainer import Trainer
@@ -157,7 +158,7 @@ class _Run:
         Raises:
             EngineLost: the lock file no longer holds the token of the job.
         """
-        if self.job.lock and self.job.token not in _read(Path(self.job.lock)):
+        if self.job.lock and not names(Path(self.job.lock), self.job.token):
             raise EngineLost(f"{self.job.key}: another process has taken over the study")
 
     def guard(self, act: Any) -> None:
@@ -173,13 +174,6 @@ class _Run:
             self.failure = failure("error", f"{type(error).__name__}: {error}", text)
             self.fence()
             write_text(self.folder / "error.txt", text)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        return ""
 
 
 def _reset(job: Job) -> None:

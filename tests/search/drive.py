@@ -5,6 +5,7 @@ formula; everything else (study, bridge, engines, checkpoints, lock) is the real
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -18,12 +19,14 @@ from autosd.errors import AutosdError, EngineLost
 from autosd.files import write_json
 from autosd.recipe import Recipe, StudyDefinition
 from autosd.search import inline, ledger
+from autosd.search.attended import Attended
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.interrupts import raised
 from autosd.search.jobs import Job, Result, failure
-from autosd.search.lock import StudyLock
+from autosd.search.lock import VALID_SECONDS, StudyLock, names
 from autosd.search.meter import Meter
 from autosd.search.mirror import mirrored
+from autosd.search.progress import Quiet
 from autosd.search.pruners import make_pruner
 from autosd.search.samplers import make_sampler
 from autosd.search.space import Space
@@ -95,6 +98,8 @@ class FastWorker:
         """The epoch, if one is left."""
         if len(self.history) < EPOCHS:
             time.sleep(float(os.environ.get("SLEEP", "0.02")))
+            if not names(Path(self.job.lock), self.job.token):
+                raise EngineLost("another process has taken over the study")
             epoch = len(self.history) + 1
             top1 = value(dict(self.job.recipe), epoch)
             self.history.append({"epoch": epoch, "evaluated": {"val": {"top1": top1}}})
@@ -121,11 +126,12 @@ def run(
     slots: int,
     full: bool = False,
     storage: str | None = None,
+    valid: float = VALID_SECONDS,
 ) -> None:
     """Begin the study, or go on with it."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     trials = study_definition.trials
-    with raised(), StudyLock(lock_path(root, study_definition.name)) as lock:
+    with raised(), StudyLock(lock_path(root, study_definition.name), valid=valid) as lock:
         folder = StudyFolder.prepare(root, study_definition, SPACE, storage=storage)
         study = opened(folder)
         try:
@@ -136,8 +142,9 @@ def run(
             bridge = (FullDisk if full else StudyBridge)(search(folder, study, lock), Meter(slots))
             drive(bridge, engine, slots)
         finally:
-            ledger.sweep(study)
-            close(study)
+            with contextlib.ExitStack() as stack:
+                stack.callback(close, study)
+                ledger.sweep(study)
 
 
 def opened(folder: StudyFolder) -> optuna.Study:
@@ -163,13 +170,15 @@ def search(folder: StudyFolder, study: Any, lock: StudyLock) -> Search:
 
 def drive(bridge: StudyBridge, engine: str, slots: int) -> None:
     """Run a bridge on an engine."""
+    attended = Attended(bridge, Quiet())
     if engine == "inline":
-        inline.run(bridge, FastWorker())
+        inline.run(attended, FastWorker())
+        attended.check()
         return
     from autosd.search.raytune.engine import RayEngine
 
     with RayEngine(slots) as ray:
-        ray.run(bridge, FastWorker, lost=lambda line: print(line, file=sys.stderr, flush=True))
+        ray.run(attended, FastWorker, lost=lambda line: print(line, file=sys.stderr, flush=True))
 
 
 def main() -> int:
@@ -182,10 +191,19 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="let the disk run full")
     parser.add_argument("--name", default="s")
     parser.add_argument("--storage", help="URL of a database server")
+    parser.add_argument("--valid", type=float, default=VALID_SECONDS, help="seconds of a beat")
     options = parser.parse_args()
     wanted = definition(options.trials, options.name)
     try:
-        run(options.root, wanted, options.engine, options.slots, options.full, options.storage)
+        run(
+            options.root,
+            wanted,
+            options.engine,
+            options.slots,
+            options.full,
+            options.storage,
+            options.valid,
+        )
     except KeyboardInterrupt as error:
         return 130 if error.args[0] == 2 else 143
     except EngineLost as error:
