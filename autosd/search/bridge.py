@@ -207,6 +207,7 @@ class StudyBridge:
             self._finish(live)
         else:
             self._requeue(live, "the time budget was spent" if self._spent() else "interrupted")
+        self._store_use()
         self._after()
 
     def close(self) -> None:
@@ -266,7 +267,6 @@ class StudyBridge:
         }
 
     def _after(self) -> None:
-        self._store_use()
         self._counts = ledger.counts(self.search.study)
         self._tell()
 

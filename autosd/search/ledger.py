@@ -21,7 +21,7 @@ from autosd.search.census import lineage as lineage
 from autosd.search.census import may_be_retried as may_be_retried
 from autosd.search.census import superseded as superseded
 from autosd.search.knobs import STRATEGY
-from autosd.search.mirror import folded
+from autosd.search.mirror import folded, set_attributes
 from autosd.search.space import Space
 
 logger = logging.getLogger(__name__)
@@ -120,10 +120,13 @@ def ask(study: optuna.Study, space: Space, base: Recipe) -> tuple[Trial, Recipe]
     """
     trial = study.ask()
     recipe = space.define(trial, base)
-    if "origin" not in trial.user_attrs:
-        trial.set_user_attr("origin", "search")
-    names = ", ".join(strategy.name for strategy in recipe.strategies)
-    set_facts(trial, {"family": trial.params[STRATEGY], "strategies": names, "seed": recipe.seed})
+    facts = {
+        "origin": trial.user_attrs.get("origin", "search"),
+        "family": trial.params[STRATEGY],
+        "strategies": ", ".join(strategy.name for strategy in recipe.strategies),
+        "seed": recipe.seed,
+    }
+    set_facts(trial, facts)
     return trial, recipe
 
 
@@ -156,9 +159,9 @@ def tell_diverged(study: optuna.Study, trial: Trial, epoch: int, why: str, **fac
 
 def set_facts(trial: Trial, facts: Mapping[str, Any]) -> None:
     """Set user attributes; None is left out, since the dashboard sorts only numbers (rule R11)."""
-    for name, value in facts.items():
-        if value is not None:
-            trial.set_user_attr(name, value)
+    known = {name: value for name, value in facts.items() if value is not None}
+    if known:
+        set_attributes(trial.study, trial, known)
 
 
 # Attempts that end without a result.

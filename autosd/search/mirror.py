@@ -6,17 +6,19 @@ there is: reading costs nothing, and every write still is committed before it is
 """
 
 import copy
-from collections.abc import Callable, Container, Hashable, Sequence
+import json
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 import optuna
+import sqlalchemy
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autosd.search.store import storage_of
 
@@ -57,6 +59,35 @@ def _fill(fold: F, trials: Sequence[FrozenTrial]) -> F:
     for trial in trials:
         fold.update(trial)
     return fold
+
+
+_ATTRIBUTES = sqlalchemy.table(
+    "trial_user_attributes", *map(sqlalchemy.column, ("trial_id", "key", "value_json"))
+)
+_ADD = sqlalchemy.insert(_ATTRIBUTES).values(
+    trial_id=sqlalchemy.bindparam("of_trial"), key=sqlalchemy.bindparam("of_key")
+)
+_CHANGE = (
+    sqlalchemy.update(_ATTRIBUTES)
+    .where(_ATTRIBUTES.c.trial_id == sqlalchemy.bindparam("of_trial"))
+    .where(_ATTRIBUTES.c.key == sqlalchemy.bindparam("of_key"))
+    .values(value_json=sqlalchemy.bindparam("value_json"))
+)
+
+
+def set_attributes(study: Study, trial: Trial, values: Mapping[str, Any]) -> None:
+    """Set user attributes of a running trial, of a mirrored study all at once."""
+    storage = study._storage
+    if not isinstance(storage, Mirror):
+        for key, value in values.items():
+            trial.set_user_attr(key, value)
+        return
+    storage.set_trial_user_attrs(trial._trial_id, values)
+    _add_attributes(trial._cached_frozen_trial, values)
+
+
+def _add_attributes(trial: FrozenTrial, values: Mapping[str, Any]) -> None:
+    trial.user_attrs = {**trial.user_attrs, **values}
 
 
 class Mirror(BaseStorage):
@@ -135,11 +166,26 @@ class Mirror(BaseStorage):
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._backend.set_trial_user_attr(trial_id, key, value)
+        self._change(trial_id, lambda trial: _add_attributes(trial, {key: value}))
 
-        def change(trial: FrozenTrial) -> None:
-            trial.user_attrs = {**trial.user_attrs, key: value}
+    def set_trial_user_attrs(self, trial_id: int, values: Mapping[str, Any]) -> None:
+        """Several attributes in one transaction, all of them or none: a commit costs the most.
 
-        self._change(trial_id, change)
+        Raises:
+            UpdateFinishedTrialError: the trial has ended.
+        """
+        known = self._trials[trial_id]
+        self._backend.check_trial_is_updatable(trial_id, known.state)
+        rows = [
+            {"of_trial": trial_id, "of_key": key, "value_json": json.dumps(value)}
+            for key, value in values.items()
+        ]
+        with self._backend.engine.begin() as connection:
+            if old := [row for row in rows if row["of_key"] in known.user_attrs]:
+                connection.execute(_CHANGE, old)
+            if new := [row for row in rows if row["of_key"] not in known.user_attrs]:
+                connection.execute(_ADD, new)
+        self._change(trial_id, lambda trial: _add_attributes(trial, values))
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._backend.set_trial_system_attr(trial_id, key, value)

@@ -6,10 +6,11 @@
     python tests/benchmarks/storage.py --slots 200 --trials 10000 --epochs 3 --sampler random
 
 The real bridge over the real storage, in this process; the trainings are a formula and take no
-time. A window is the trials that ended just before the count in its row: medians of an ask (the
-sampler included), of a report and of a tell in it, and the 95th percentile of a report. `share` is
-what one trial costs in all, of a trial of 30 seconds. The last lines give processor time (which
-other load on the machine disturbs least), memory and the time of `status`.
+time. A row gives the medians over the calls just before its count of ended trials: of an ask that
+gave a trial, without and within the sampler, of a report and its 95th percentile, of a tell, in
+milliseconds. `share` is what one trial costs in all, of a trial of 30 seconds; `MiB` the memory of
+this process. The last lines give processor time and the time of `status`. On a machine that does
+other work `--clock processor` counts processor time instead of wall time.
 """
 
 import argparse
@@ -24,9 +25,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import optuna
 import psutil
+from optuna.samplers import BaseSampler
 from sqlalchemy.engine import make_url
 
 from autosd.search import address, ledger
@@ -46,31 +49,63 @@ import servers
 WINDOW = 100
 TRIAL_SECONDS = 30.0
 ROWS = (10, 100, 1_000, 10_000)
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
 @dataclass
 class Times:
-    """Seconds of the calls since the last row."""
+    """Seconds of the calls so far, by the clock that was asked for."""
 
+    clock: Callable[[], float]
     ask: list[float] = field(default_factory=list)
+    sampler: list[float] = field(default_factory=list)
     report: list[float] = field(default_factory=list)
     tell: list[float] = field(default_factory=list)
+    sampling: float = 0.0
 
-    def timed(self, kind: str, act: Callable[[], object]) -> object:
-        """Call and remember how long it took."""
-        begin = time.perf_counter()
+    def timed(self, act: Callable[[], Any]) -> tuple[Any, float]:
+        """What a call gave and how long it took."""
+        begin = self.clock()
         answer = act()
-        getattr(self, kind).append(time.perf_counter() - begin)
-        return answer
+        return answer, self.clock() - begin
 
     def row(self, count: int, epochs: int) -> str:
         """Medians over the newest calls; a trial is one ask, `epochs - 1` reports and one tell."""
-        ask, tell = (statistics.median(calls[-WINDOW:]) for calls in (self.ask, self.tell))
+        ask, sampler, tell = (
+            statistics.median(calls[-WINDOW:]) for calls in (self.ask, self.sampler, self.tell)
+        )
         reports = self.report[-WINDOW * epochs :]
         report, most = statistics.median(reports), statistics.quantiles(reports, n=20)[-1]
-        whole = ask + tell + (epochs - 1) * report
-        shown = "".join(f"{1000 * value:10.2f}" for value in (ask, report, most, tell))
-        return f"{count:8,}{shown}{100 * whole / TRIAL_SECONDS:9.2f} %"
+        whole = ask + sampler + tell + (epochs - 1) * report
+        values = (ask, sampler, report, most, tell)
+        shown = "".join(f"{1000 * value:9.2f}" for value in values)
+        memory = psutil.Process().memory_info().rss / 2**20
+        return f"{count:8,}{shown}{100 * whole / TRIAL_SECONDS:9.2f} %{memory:7.0f}"
+
+
+HEAD = "  trials      ask  sampler   report     95 %     tell    share    MiB"
+
+
+class TimedSampler(BaseSampler):
+    """Another sampler, and how long it took."""
+
+    def __init__(self, inner: BaseSampler, times: Times) -> None:
+        self.inner, self.times = inner, times
+
+    def _timed(self, act: Callable[[], Any]) -> Any:
+        answer, seconds = self.times.timed(act)
+        self.times.sampling += seconds
+        return answer
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
+        return self._timed(lambda: self.inner.infer_relative_search_space(study, trial))
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
+        return self._timed(lambda: self.inner.sample_relative(study, trial, search_space))
+
+    def sample_independent(self, study: Any, trial: Any, name: str, distribution: Any) -> Any:
+        act = self.inner.sample_independent
+        return self._timed(lambda: act(study, trial, name, distribution))
 
 
 class Runs:
@@ -84,9 +119,12 @@ class Runs:
     def fill(self) -> bool:
         """Ask for every free slot; whether anything runs."""
         while len(self.live) < self.slots:
-            answer = self.times.timed("ask", self.bridge.ask)
+            self.times.sampling = 0.0
+            answer, seconds = self.times.timed(self.bridge.ask)
             if not isinstance(answer, Job):
                 break
+            self.times.ask.append(seconds - self.times.sampling)
+            self.times.sampler.append(self.times.sampling)
             self.live.append((answer, 0))
         return bool(self.live)
 
@@ -94,14 +132,15 @@ class Runs:
         """One epoch of the job that waited longest."""
         job, epoch = self.live.popleft()
         result = self.result(job, epoch + 1)
-        if result["done"]:
-            self.times.timed("tell", lambda: self.bridge.complete(job, result, None))
-            self.ended += 1
-        elif self.times.timed("report", lambda: self.bridge.report(job, result)):
-            self.live.append((job, epoch + 1))
-        else:
-            self.times.timed("tell", lambda: self.bridge.complete(job, result, None))
-            self.ended += 1
+        if not result["done"]:
+            go_on, seconds = self.times.timed(lambda: self.bridge.report(job, result))
+            self.times.report.append(seconds)
+            if go_on:
+                self.live.append((job, epoch + 1))
+                return
+        _, seconds = self.times.timed(lambda: self.bridge.complete(job, result, None))
+        self.times.tell.append(seconds)
+        self.ended += 1
 
     def result(self, job: Job, epoch: int) -> Result:
         """What a worker would say."""
@@ -123,45 +162,48 @@ def measure(root: Path, options: argparse.Namespace, storage: str | None, name: 
     wanted = drive.definition(options.trials, name)
     recipe = wanted.recipe.model_copy(update={"epochs": options.epochs})
     wanted = wanted.model_copy(update={"recipe": recipe})
-    process = psutil.Process()
     with StudyLock(lock_path(root, name)) as lock:
         folder = StudyFolder.prepare(root, wanted, drive.SPACE, storage=storage)
         raw = folder.load(read_only=False)
-        sampler = make_sampler(options.sampler, 0, families=3, trials=options.trials, counted=0)
-        study = mirrored(raw, sampler, make_pruner(options.pruner, options.epochs))
+        times = Times(CLOCKS[options.clock])
+        inner = make_sampler(options.sampler, 0, families=3, trials=options.trials, counted=0)
+        pruner = make_pruner(options.pruner, options.epochs)
+        study = mirrored(raw, TimedSampler(inner, times), pruner)
         try:
             ledger.enqueue_defaults(study, folder.space)
-            times = Times()
             bridge = StudyBridge(drive.search(folder, study, lock), Meter(options.slots))
             runs = Runs(bridge, options.slots, options.epochs, times)
-            print(
-                f"  trials       ask    report   95 %   tell (ms)   share of {TRIAL_SECONDS:.0f} s"
-            )
+            print(HEAD)
             rows = [row for row in ROWS if row < options.trials] + [options.trials]
-            begin, cpu = time.perf_counter(), process.cpu_times()
-            memory = process.memory_info().rss
+            begin, cpu = time.perf_counter(), time.process_time()
             while runs.fill():
                 runs.step()
                 if rows and runs.ended >= rows[0]:
                     print(times.row(rows.pop(0), options.epochs), flush=True)
-            used = process.cpu_times()
             print(
                 f"{runs.ended:,} trials in {time.perf_counter() - begin:.0f} s, "
-                f"{used.user + used.system - cpu.user - cpu.system:.0f} s of processor time; "
-                f"memory {memory / 2**20:.0f} -> {process.memory_info().rss / 2**20:.0f} MiB"
+                f"{time.process_time() - cpu:.0f} s of processor time"
             )
         finally:
             close(raw)
+    show_status(folder.path, storage)
+
+
+def show_status(folder: Path, storage: str | None) -> None:
+    """How long `autosd status` takes, and its processor time."""
     command = [sys.executable, "-c", "from autosd.cli.main import main; main()"]
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), os.times()
     secret = (make_url(storage).password if storage else None) or ""
     subprocess.run(
-        [*command, "status", str(folder.path), "--json"],
+        [*command, "status", str(folder), "--json"],
         env={**os.environ, address.PASSWORD_VARIABLE: secret},
         check=True,
         capture_output=True,
     )
-    print(f"status: {time.perf_counter() - begin:.2f} s")
+    after = os.times()
+    used = after.children_user + after.children_system
+    used -= before.children_user + before.children_system
+    print(f"status: {time.perf_counter() - begin:.2f} s, {used:.2f} s of processor time")
 
 
 def main() -> None:
@@ -175,6 +217,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--sampler", default="tpe")
     parser.add_argument("--pruner", default="family")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root, ExitStack() as stack:
         kinds = {"sqlite": None} if not options.storage else {"storage": options.storage}
