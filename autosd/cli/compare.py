@@ -66,6 +66,8 @@ def compare(
     data: options.Data = None,
     model: options.Model = None,
     slots: options.RunSlots = None,
+    ray_address: options.RayAddress = None,
+    checkpoints: options.Checkpoints = None,
     directory: options.Directory = options.RUNS,
     settings: options.Settings = None,
     as_json: options.AsJson = False,
@@ -109,7 +111,7 @@ def compare(
             budget=None if budget is None else budget.value,
             test=test,
             slots=slots,
-            engine="inline" if inline else "ray",
+            engine=options.engine(inline, ray_address, checkpoints),
             watch=view,
         )
     if as_json:

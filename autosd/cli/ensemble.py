@@ -52,6 +52,8 @@ def ensemble(
         float, typer.Option(min=0.01, max=1, help="Of --distill: share of the soft labels.")
     ] = 0.9,
     slots: options.RunSlots = None,
+    ray_address: options.RayAddress = None,
+    checkpoints: options.Checkpoints = None,
     directory: options.Directory = options.RUNS,
     as_json: options.AsJson = False,
     inline: options.Inline = False,
@@ -69,6 +71,7 @@ def ensemble(
     from autosd.results.distill import distill as teach
     from autosd.results.ensemble import ensemble as make
 
+    engine = options.engine(inline, ray_address, checkpoints)
     with study_log(folder), View(side()) as view:
         done = make(
             study,
@@ -78,11 +81,11 @@ def ensemble(
             train_missing=train_missing,
             slots=slots,
             watch=view,
-            engine="inline" if inline else "ray",
+            engine=engine,
         )
         if distill:
             wish = Wish(seeds, epochs, temperature, weight)
-            done = teach(done, wish, slots=slots, watch=view, engine="inline" if inline else "ray")
+            done = teach(done, wish, slots=slots, watch=view, engine=engine)
     if as_json:
         emit(done.mapping())
         return

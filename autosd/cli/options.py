@@ -1,11 +1,14 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autosd.cli import complete
+
+if TYPE_CHECKING:
+    from autosd.search.engines import EngineChoice
 
 Study = Annotated[
     str,
@@ -23,6 +26,21 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output, all else on stderr.")
 ]
 RUNS = Path("runs")
+
+
+def engine(inline: bool, ray_address: str | None, checkpoints: str | None) -> "EngineChoice":
+    """The engine that options ask for.
+
+    Raises:
+        AutosdError: they do not go together.
+    """
+    from autosd.search.cluster import chosen
+
+    cluster = chosen(ray_address, checkpoints)
+    if cluster is not None:
+        return cluster
+    return "inline" if inline else "ray"
+
 
 # Those of `search`; None means that the study file decides.
 
@@ -83,6 +101,17 @@ Settings = Annotated[
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done and how long it takes.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Join this Ray cluster; auto: the one of this machine."),
+]
+Checkpoints = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PLACE",
+        help="On a cluster: a folder that all nodes see, or s3://...; default: the study's.",
+    ),
 ]
 Inline = Annotated[bool, typer.Option("--inline", hidden=True)]
 

@@ -12,6 +12,7 @@ from autosd.cli.console import begun, emit, people, side
 from autosd.cli.log import study_log
 
 if TYPE_CHECKING:
+    from autosd.search.engines import EngineChoice
     from autosd.search.run import Ready
 
 
@@ -32,6 +33,8 @@ def search(
     cpus_per_trial: options.Cpus = None,
     gpus_per_trial: options.Gpus = None,
     storage: options.Storage = None,
+    ray_address: options.RayAddress = None,
+    checkpoints: options.Checkpoints = None,
     seed: options.Seed = None,
     directory: options.Directory = options.RUNS,
     settings: options.Settings = None,
@@ -67,20 +70,23 @@ def search(
     notes = side()
     from autosd.results.found import prepare
 
-    ready = prepare(definition, fixed, directory, storage=storage, progress=begun(notes))
+    engine = options.engine(inline, ray_address, checkpoints)
+    ready = prepare(
+        definition, fixed, directory, storage=storage, engine=engine, progress=begun(notes)
+    )
     for line in ready.advice:
         notes.print(f"note: {line}", markup=False, soft_wrap=True)
     if dry_run:
-        _forecast(ready, directory, as_json)
+        _forecast(ready, directory, engine, as_json)
     else:
-        _search(ready, directory, storage, inline, as_json, notes)
+        _search(ready, directory, storage, engine, as_json, notes)
 
 
 def _search(
     ready: "Ready",
     directory: Path,
     storage: str | None,
-    inline: bool,
+    engine: "EngineChoice",
     as_json: bool,
     notes: Console,
 ) -> None:
@@ -95,7 +101,7 @@ def _search(
             ready,
             directory,
             storage=storage,
-            engine="inline" if inline else "ray",
+            engine=engine,
             command=sys.argv,
             watch=view,
         )
@@ -105,11 +111,11 @@ def _search(
         show(found, directory, people())
 
 
-def _forecast(ready: "Ready", directory: Path, as_json: bool) -> None:
+def _forecast(ready: "Ready", directory: Path, engine: "EngineChoice", as_json: bool) -> None:
     from autosd.cli.outcome import show_forecast
     from autosd.results.forecast import forecast
 
-    expected = forecast(ready, directory)
+    expected = forecast(ready, directory, engine)
     if as_json:
         emit(
             {

@@ -94,6 +94,8 @@ def retrain(
         int | None, typer.Option(min=1, help="Other number of epochs than the study's.")
     ] = None,
     slots: options.RunSlots = None,
+    ray_address: options.RayAddress = None,
+    checkpoints: options.Checkpoints = None,
     directory: options.Directory = options.RUNS,
     as_json: options.AsJson = False,
     inline: options.Inline = False,
@@ -118,7 +120,7 @@ def retrain(
             epochs=epochs,
             slots=slots,
             watch=view,
-            engine="inline" if inline else "ray",
+            engine=options.engine(inline, ray_address, checkpoints),
         )
     if as_json:
         emit(done.mapping())

@@ -71,21 +71,21 @@ def cached_images(
     Raises:
         AutosdError: a fault of `decode`, or the disk is full or read-only.
     """
-    images = _mapped(path, len(items))
+    images = mapped(path, len(items))
     if images is not None:
         return images
     with locked(path):
-        images = _mapped(path, len(items))
+        images = mapped(path, len(items))
         if images is None:
             log.info("%s: decoding %d images to %s", what, len(items), path)
             _make(path, items, shape(), decode, progress, what)
-            images = _mapped(path, len(items))
+            images = mapped(path, len(items))
     if images is None:
         raise AutosdError(f"{path}: cannot be read back; remove it and try again")
     return images
 
 
-def _mapped(path: Path, count: int) -> Images | None:
+def mapped(path: Path, count: int) -> Images | None:
     """The mapped file, copy-on-write so that it can never be changed; None where it is unfit."""
     try:
         images = np.load(path, mmap_mode="c", allow_pickle=False)

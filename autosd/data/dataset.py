@@ -149,6 +149,12 @@ class Moments:
 
 def chunks(dataset: Dataset) -> Iterator[Images]:
     """The images in order, some 32 MB at a time."""
-    size = max(1, CHUNK_BYTES // int(np.prod(dataset.images.shape[1:])))
-    for start in range(0, len(dataset), size):
-        yield dataset.images[dataset.rows[start : start + size]]
+    for start, stop in chunks_of((len(dataset), *dataset.images.shape[1:])):
+        yield dataset.images[dataset.rows[start:stop]]
+
+
+def chunks_of(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """First row, and the one behind the last, of some 32 MB of images `[N, H, W, C]` at a time."""
+    size = max(1, CHUNK_BYTES // int(np.prod(shape[1:])))
+    for start in range(0, shape[0], size):
+        yield start, min(start + size, shape[0])

@@ -9,6 +9,7 @@ from types import ModuleType
 import torch
 
 from autosd.errors import AutosdError
+from autosd.located import located
 from autosd.models.student import Activations, Student, StudentSpec
 from autosd.recipe import unknown
 
@@ -28,7 +29,7 @@ def load_class(name: str) -> type[Student]:
     path, separator, class_name = name.rpartition(":")
     if not separator or not class_name.isidentifier():
         raise AutosdError(f"model {name}: a class is missing, as in {path or name}:MyStudent")
-    module = _load_module(name, Path(path))
+    module = _load_module(name, located(path))
     students = [key for key, value in vars(module).items() if _is_student(value)]
     if not hasattr(module, class_name):
         raise AutosdError(f"model {name}: {unknown('class', class_name, students)}")

@@ -13,7 +13,7 @@ from autosd.results.found import search as run
 from autosd.results.lines import Lines
 from autosd.search.definition import Words, base_values, resolve
 from autosd.search.definition import seconds as seconds_of
-from autosd.search.engines import EngineName
+from autosd.search.engines import EngineChoice
 from autosd.search.run import Ready
 from autosd.search.study import refuse_if_run, study_path
 
@@ -58,7 +58,7 @@ def search(
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
     dir: str | Path = "runs",
-    engine: EngineName = "ray",
+    engine: EngineChoice = "ray",
     watch: Callable[[str], object] | None = None,
 ) -> Study:
     """Begin or go on with a study, confirm its finalists and write `best/`, as `autosd search`.
@@ -74,7 +74,7 @@ def search(
         time_budget: seconds after which no trial begins, or a text such as `30m`.
         settings: any other key with its value, such as `{"batch_size": 64}`.
         dir: the folder of studies.
-        engine: `ray`, or `inline` for one trial at a time in this process.
+        engine: `ray`, a `Cluster` to join, or `inline` for one trial at a time in this process.
         watch: takes a line of progress now and then, such as `print`; None for silence.
 
     Raises:

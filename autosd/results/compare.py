@@ -29,7 +29,7 @@ from autosd.results.compare_table import Row, rows_of, to_csv
 from autosd.results.compare_words import remarks_on
 from autosd.results.readings import now
 from autosd.results.room import of_runs
-from autosd.search.engines import EngineName, processors, slots_for, started
+from autosd.search.engines import Engine, EngineChoice, processors
 from autosd.search.interrupts import raised
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
@@ -116,7 +116,7 @@ def compare(
     budget: Budget | None = None,
     test: bool = False,
     slots: int | None = None,
-    engine: EngineName = "ray",
+    engine: EngineChoice = "ray",
     watch: Watch | None = None,
     recipes: Mapping[str, Recipe] | None = None,
 ) -> Compared:
@@ -130,7 +130,7 @@ def compare(
         epochs, budget: other than the study's; such runs stand beside the others.
         test: whether the students are scored on test as well, and compared there.
         slots: runs at the same time, None for as many as there is room for.
-        engine: `ray`, or `inline` for one run at a time in this process.
+        engine: `ray`, a `Cluster` to join, or `inline` for one run at a time in this process.
         watch: hears of every event.
         recipes: recipes under given labels instead of `strategies`, the reference first.
 
@@ -208,12 +208,12 @@ class _Work:
         return [Run(entry.label + self.kind, entry.recipe.with_seed(seed)) for seed in self.seeds]
 
     def train(
-        self, data: Data, lock: StudyLock, slots: int | None, engine: EngineName, watch: Watch
+        self, data: Data, lock: StudyLock, slots: int | None, engine: EngineChoice, watch: Watch
     ) -> None:
         """Do the runs that have no result yet, seed by seed, so that a part of it is paired."""
         definition = self.folder.definition
         each = definition.per_trial
-        room = 1 if engine == "inline" else slots_for(slots or definition.slots, each)
+        machine = Engine(engine, slots or definition.slots, each)
         job = Job(
             key="",
             recipe={},
@@ -229,13 +229,14 @@ class _Work:
         )
         by_entry = [self.runs(entry) for entry in self.field.entries]
         runs = [run for of_seed in zip(*by_entry, strict=True) for run in of_seed]
-        bridge = ListBridge(Plan(self.path, data.fingerprint, job), runs, Meter(room), watch)
+        meter = Meter(machine.slots)
+        bridge = ListBridge(Plan(self.path, data.fingerprint, job), runs, meter, watch)
         if not bridge.left:
             return
         left = [run for run in runs if not bridge.folder(run, "result.json").exists()]
-        of_runs(self.path, left, data, room, ()).check()
-        with started(engine, room, each) as drive:
-            drive(bridge, watch)
+        of_runs(self.path, left, data, machine.slots, ()).check()
+        with machine:
+            machine.drive(bridge, watch, meter.resize)
         for failed, why in bridge.failures.items():
             watch.say(f"{failed} gave no result: {why}")
 

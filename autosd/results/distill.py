@@ -31,7 +31,7 @@ from autosd.results.ensembled import (
 )
 from autosd.results.retrain_field import Entry, field_of, lasting
 from autosd.results.retrain_runs import PART, TRAIN_ON, train_runs
-from autosd.search.engines import EngineName
+from autosd.search.engines import EngineChoice
 from autosd.search.interrupts import raised
 from autosd.search.lists import Record, read_records
 from autosd.search.lock import StudyLock
@@ -69,7 +69,7 @@ def distill(
     *,
     slots: int | None = None,
     watch: Watch | None = None,
-    engine: EngineName = "ray",
+    engine: EngineChoice = "ray",
 ) -> Done:
     """Train what is not trained yet, and add the table to the ensemble's results.
 
@@ -78,7 +78,7 @@ def distill(
         wish: seeds, epochs and knobs.
         slots: runs at the same time, None for as many as there is room for.
         watch: hears of every event.
-        engine: `ray`, or `inline` for one run at a time in this process.
+        engine: `ray`, a `Cluster` to join, or `inline` for one run at a time in this process.
 
     Raises:
         AutosdError: another process runs the study, or a folder holds another recipe.
@@ -180,7 +180,7 @@ def _train(
     lock: StudyLock,
     slots: int | None,
     watch: Watch | None,
-    engine: EngineName,
+    engine: EngineChoice,
 ) -> None:
     """All runs that have no result yet, seed by seed."""
     for into in dict.fromkeys(arm.into for arm in arms):

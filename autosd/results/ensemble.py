@@ -29,7 +29,7 @@ from autosd.results.ensembled import (
     ensembled,
     read_results,
 )
-from autosd.search.engines import EngineName
+from autosd.search.engines import EngineChoice
 from autosd.search.interrupts import raised
 from autosd.search.progress import Quiet, Watch
 from autosd.search.records import TrialRecord
@@ -70,7 +70,7 @@ def ensemble(
     train_missing: bool = False,
     slots: int | None = None,
     watch: Watch | None = None,
-    engine: EngineName = "ray",
+    engine: EngineChoice = "ray",
 ) -> Done:
     """Choose members, put them into `ensemble/`, read test once.
 
@@ -83,7 +83,7 @@ def ensemble(
             and one more for its mean over the last epochs.
         slots: runs at the same time, None for as many as there is room for.
         watch: hears of every event.
-        engine: `ray`, or `inline` for one run at a time in this process.
+        engine: `ray`, a `Cluster` to join, or `inline` for one run at a time in this process.
 
     Raises:
         AutosdError: no such study, nothing to average, other data than the study's, a damaged file,

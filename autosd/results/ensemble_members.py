@@ -13,7 +13,7 @@ from autosd.data.loader import Loader
 from autosd.errors import AutosdError, WorkFailed
 from autosd.results.ensemble_pool import AGAIN, LOGITS, MODEL, PART, Candidate, logits
 from autosd.results.room import of_runs
-from autosd.search.engines import EngineName, slots_for, started
+from autosd.search.engines import Engine, EngineChoice
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
 from autosd.search.lock import StudyLock
@@ -40,7 +40,7 @@ class Work:
         lock: held.
         slots: at the same time, None for as many as there is room for.
         watch: hears of every event.
-        engine: `ray` or `inline`.
+        engine: `ray`, a `Cluster`, or `inline`.
     """
 
     folder: StudyFolder
@@ -48,7 +48,7 @@ class Work:
     lock: StudyLock
     slots: int | None
     watch: Watch
-    engine: EngineName
+    engine: EngineChoice
 
 
 def train_again(wanted: Sequence[Candidate], members: Path, work: Work) -> list[Candidate]:
@@ -62,7 +62,7 @@ def train_again(wanted: Sequence[Candidate], members: Path, work: Work) -> list[
         WorkFailed: a run gave no student; what the others gave is kept.
     """
     folder, each = work.folder, work.folder.definition.per_trial
-    room = 1 if work.engine == "inline" else slots_for(work.slots or folder.definition.slots, each)
+    engine = Engine(work.engine, work.slots or folder.definition.slots, each)
     job = Job(
         key="",
         recipe={},
@@ -79,12 +79,13 @@ def train_again(wanted: Sequence[Candidate], members: Path, work: Work) -> list[
         root=str(folder.path),
     )
     runs = [Run(one.label, one.recipe) for one in wanted]
-    bridge = ListBridge(Plan(members, work.data.fingerprint, job), runs, Meter(room), work.watch)
+    meter = Meter(engine.slots)
+    bridge = ListBridge(Plan(members, work.data.fingerprint, job), runs, meter, work.watch)
     if bridge.left:
         left = [run for run in runs if not bridge.folder(run, "result.json").exists()]
-        of_runs(members, left, work.data, room, job.final).check()
-        with started(work.engine, room, each) as drive:
-            drive(bridge, work.watch)
+        of_runs(members, left, work.data, engine.slots, job.final).check()
+        with engine:
+            engine.drive(bridge, work.watch, meter.resize)
     models = [bridge.folder(run, MODEL) for run in runs]
     for run, model in zip(runs, models, strict=True):
         if not (model / "model.json").is_file():

@@ -7,7 +7,7 @@ from typing import Any
 from autosd.data.dataset import Data
 from autosd.recipe import Recipe, SlotSpec
 from autosd.results.room import RESERVE, finalist_runs, free, search_bytes
-from autosd.search.engines import slots_for
+from autosd.search.engines import EngineChoice, slots_of
 from autosd.search.run import Ready
 from autosd.strategies.costs import planned_epochs
 from autosd.training.trainer import Trainer
@@ -41,7 +41,7 @@ class Forecast:
         return self.free >= self.bytes + RESERVE
 
 
-def forecast(ready: Ready, root: Path) -> Forecast:
+def forecast(ready: Ready, root: Path, engine: EngineChoice = "ray") -> Forecast:
     """Measure an epoch of every family and add up, for a study under `root`."""
     definition, space = ready.definition, ready.space
     base = definition.recipe.with_seed(definition.seed)
@@ -50,7 +50,7 @@ def forecast(ready: Ready, root: Path) -> Forecast:
     }
     each = definition.per_trial
     measured = {family: _epoch(recipe, ready.data, each) for family, recipe in recipes.items()}
-    slots = slots_for(definition.slots, definition.per_trial)
+    slots = slots_of(engine, definition.slots, definition.per_trial)
     mean = sum(seconds * epochs for seconds, epochs in measured.values()) / len(measured)
     runs = definition.trials + finalist_runs(definition.finalists)
     return Forecast(

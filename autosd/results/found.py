@@ -14,7 +14,8 @@ from autosd.results.room import check_search
 from autosd.results.state import short
 from autosd.results.wording import sentence
 from autosd.search.address import storage_url
-from autosd.search.engines import EngineName, slots_for
+from autosd.search.cluster import Cluster
+from autosd.search.engines import EngineChoice, crowding, slots_of
 from autosd.search.progress import Watch
 from autosd.search.run import Outcome, Ready, check, run_search
 from autosd.search.samplers import limits
@@ -83,6 +84,7 @@ def prepare(
     root: Path,
     *,
     storage: str | None = None,
+    engine: EngineChoice = "ray",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Ready:
     """Check everything before anything is written, and say what the user should know.
@@ -92,16 +94,19 @@ def prepare(
         fixed: parameters of the space with a value or a range of the user's.
         root: the folder of studies.
         storage: URL of a database server, None for the study's own file.
+        engine: that will do it.
         progress: of decoding, as `load_data` tells it.
 
     Raises:
         AutosdError: all faults that were found, one per line.
     """
-    slots_for(definition.slots, definition.per_trial)
+    slots_of(engine, definition.slots, definition.per_trial)
     storage_url(root / definition.name, storage)
     ready = check(definition, fixed, progress=progress)
-    limit = limits(definition.sampler)
-    return replace(ready, advice=(*ready.advice, limit)) if limit else ready
+    advice = [*ready.advice, limits(definition.sampler)]
+    if not isinstance(engine, Cluster):
+        advice.append(crowding(definition.slots, definition.per_trial))
+    return replace(ready, advice=tuple(line for line in advice if line))
 
 
 def search(
@@ -109,7 +114,7 @@ def search(
     root: Path,
     *,
     storage: str | None = None,
-    engine: EngineName = "ray",
+    engine: EngineChoice = "ray",
     command: Sequence[str] = (),
     watch: Watch | None = None,
 ) -> Found:
@@ -120,7 +125,7 @@ def search(
     """
     ends: list[Found] = []
     definition = ready.definition
-    slots = 1 if engine == "inline" else slots_for(definition.slots, definition.per_trial)
+    slots = slots_of(engine, definition.slots, definition.per_trial)
     check_search(definition, ready.data, slots, root)
     run_search(
         ready,

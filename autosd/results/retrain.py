@@ -27,7 +27,7 @@ from autosd.results.retrain_runs import FIRST_SEED, PART, TRAIN_ON, train_runs
 from autosd.results.retrain_table import Trained, planned_runs, read_trained, rows_of
 from autosd.results.retrain_words import remarks_on
 from autosd.results.retrained import FILE, Retrained
-from autosd.search.engines import EngineName
+from autosd.search.engines import EngineChoice
 from autosd.search.interrupts import raised
 from autosd.search.progress import Watch
 from autosd.search.study import StudyFolder
@@ -65,7 +65,7 @@ def retrain(
     epochs: int | None = None,
     slots: int | None = None,
     watch: Watch | None = None,
-    engine: EngineName = "ray",
+    engine: EngineChoice = "ray",
 ) -> Done:
     """Train the recipes of a study's table that are not trained yet; write table and `best/`.
 
@@ -77,7 +77,7 @@ def retrain(
             study's leave `best/` as it is.
         slots: runs at the same time, None for as many as there is room for.
         watch: hears of every event.
-        engine: `ray`, or `inline` for one run at a time in this process.
+        engine: `ray`, a `Cluster` to join, or `inline` for one run at a time in this process.
 
     Raises:
         AutosdError: no such study, no winner yet, other data than the study's, damaged logits of a

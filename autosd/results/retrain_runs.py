@@ -11,7 +11,7 @@ from pathlib import Path
 from autosd.data.dataset import Data
 from autosd.results.readings import now
 from autosd.results.room import of_runs
-from autosd.search.engines import EngineName, slots_for, started
+from autosd.search.engines import Engine, EngineChoice
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
 from autosd.search.lock import StudyLock
@@ -33,7 +33,7 @@ def train_runs(
     into: Path | None = None,
     slots: int | None = None,
     watch: Watch | None = None,
-    engine: EngineName = "ray",
+    engine: EngineChoice = "ray",
 ) -> dict[str, str]:
     """Do the runs that have no result yet; each reading of test is on record before it happens.
 
@@ -48,7 +48,7 @@ def train_runs(
         into: folder of the runs below the study's, None for its `retrain/`.
         slots: runs at the same time, None for as many as the study has, or as there is room for.
         watch: hears of every event.
-        engine: `ray`, or `inline` for one run at a time in this process.
+        engine: `ray`, a `Cluster` to join, or `inline` for one run at a time in this process.
 
     Returns:
         Name of a run -> why it gave no result; failed ones are tried again by the next call.
@@ -59,16 +59,17 @@ def train_runs(
     """
     into, watch = into or folder.retrain, watch or Quiet()
     each = folder.definition.per_trial
-    room = 1 if engine == "inline" else slots_for(slots or folder.definition.slots, each)
+    machine = Engine(engine, slots or folder.definition.slots, each)
     plan = Plan(into, data.fingerprint, _job(folder, lock))
-    bridge = ListBridge(plan, runs, Meter(room), watch)
+    meter = Meter(machine.slots)
+    bridge = ListBridge(plan, runs, meter, watch)
     left = [run for run in bridge.runs if not bridge.folder(run, "result.json").exists()]
     if not left:
         return {}
-    of_runs(into, left, data, room, (PART,)).check()
+    of_runs(into, left, data, machine.slots, (PART,)).check()
     _record_readings(folder, [bridge.folder(run) for run in left])
-    with started(engine, room, each) as drive:
-        drive(bridge, watch)
+    with machine:
+        machine.drive(bridge, watch, meter.resize)
     for failed, why in bridge.failures.items():
         watch.say(f"{into.name}/{failed} gave no result: {why}")
     return bridge.failures

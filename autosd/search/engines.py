@@ -1,9 +1,9 @@
-"""The two engines by name: Ray for work, in-process for tests and debugging."""
+"""The engines: Ray on this machine, Ray on a cluster, or in-process for tests and debugging."""
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -11,28 +11,33 @@ from autosd.errors import AutosdError
 from autosd.recipe import SlotSpec
 from autosd.search import inline
 from autosd.search.attended import Attended
+from autosd.search.cluster import Cluster
 from autosd.search.jobs import Bridge
+from autosd.search.placed import Placed
 from autosd.search.progress import Watch
 
 if TYPE_CHECKING:
     from autosd.search.raytune.engine import RayEngine
 
-EngineName = Literal["ray", "inline"]
-Drive = Callable[[Bridge, Watch], None]
+EngineChoice = Literal["ray", "inline"] | Cluster
 
 
 class Engine:
     """An engine for the length of a context; what is never started costs nothing."""
 
-    def __init__(self, name: EngineName, slots: int, each: SlotSpec) -> None:
-        """Nothing is started yet.
+    def __init__(self, kind: EngineChoice, asked: int | None, each: SlotSpec) -> None:
+        """Nothing is started yet; a cluster is joined to see what it has.
 
         Args:
-            name: of the engine; `inline` has one slot.
-            slots: jobs at the same time.
+            kind: `ray` on this machine, a cluster, or `inline`, which has one slot.
+            asked: jobs at the same time, None for as many as there is room for.
             each: what a job takes.
+
+        Raises:
+            AutosdError: there is no room, or no such cluster.
         """
-        self.name, self.slots, self.each = name, slots, each
+        self.kind, self.asked, self.each = kind, asked, each
+        self.slots = slots_of(kind, asked, each)
         self._ray: RayEngine | None = None
         self._stack = ExitStack()
 
@@ -44,35 +49,59 @@ class Engine:
 
     def start(self) -> None:
         """Begin to start Ray in the background; the caller has other things to prepare."""
-        if self._ray is None and self.name == "ray":
+        if self._ray is None and self.kind != "inline":
             from autosd.search.raytune.engine import RayEngine
 
-            self._ray = RayEngine(self.slots, self.each.cpus, self.each.gpus)
+            cluster = self.kind if isinstance(self.kind, Cluster) else None
+            asked = self.asked if cluster else self.slots
+            self._ray = RayEngine(asked, self.each.cpus, self.each.gpus, cluster)
             self._stack.enter_context(self._ray)
 
-    def drive(self, bridge: Bridge, watch: Watch) -> None:
+    def drive(
+        self,
+        bridge: Bridge,
+        watch: Watch,
+        resized: Callable[[int], object] = lambda slots: None,
+    ) -> None:
         """Do all jobs of a bridge.
+
+        Args:
+            bridge: of the runs.
+            watch: hears of every event.
+            resized: told how many slots there are when nodes come or go.
 
         Raises:
             Stopped: the end was asked for; the same call goes on.
         """
         self.start()
         attended = Attended(bridge, watch)
+        placed = Placed(attended, self.kind if isinstance(self.kind, Cluster) else None)
         if self._ray is not None:
-            self._ray.run(attended, lost=watch.lost)
+            self._ray.run(placed, lost=watch.lost, resized=resized)
         else:
             from autosd.search.worker import Worker
 
-            inline.run(attended, Worker())
+            inline.run(placed, Worker())
         attended.check()
 
 
-@contextmanager
-def started(name: EngineName, slots: int, each: SlotSpec) -> Iterator[Drive]:
-    """An engine that starts at once: `drive(bridge, watch)` does all jobs of a bridge."""
-    with Engine(name, slots, each) as engine:
-        engine.start()
-        yield engine.drive
+def slots_of(kind: EngineChoice, asked: int | None, each: SlotSpec) -> int:
+    """How many jobs run at the same time on an engine, as things are now; see `slots_for`."""
+    if kind == "inline":
+        return 1
+    if not isinstance(kind, Cluster):
+        return slots_for(asked, each)
+    kind.allow()
+    from autosd.search.raytune.joined import join, room
+
+    join(kind)
+    there = room(each.cpus, each.gpus)
+    if there < 1:
+        raise AutosdError(
+            f"per_trial (--cpus-per-trial, --gpus-per-trial): needs {each.cpus} processors and "
+            f"{each.gpus:g} GPUs, no node of {kind.address} has them"
+        )
+    return min(asked or there, there)
 
 
 def slots_for(asked: int | None, each: SlotSpec) -> int:

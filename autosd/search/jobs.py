@@ -21,7 +21,10 @@ class Job:
         export: whether the trained student is written to `folder/model`.
         details: what the export says about itself beside the network.
         token: what the file `lock` must still say before anything is written.
-        lock: absolute path of the study's lock file; empty where nothing is fenced.
+        lock: absolute path of the study's lock file, or the address of its copy; empty where
+            nothing is fenced.
+        place: address of the run's folder for workers of other machines; empty where the driver's
+            machine has the workers.
         cache: folder of decoded images, None for the default.
         root: absolute path from which relative paths in knobs are taken; empty: the working folder.
         cpus: threads of the run.
@@ -40,6 +43,7 @@ class Job:
     details: Mapping[str, Any] = field(default_factory=dict)
     token: str = ""
     lock: str = ""
+    place: str = ""
     cache: str | None = None
     root: str = ""
     cpus: int = 1
@@ -83,6 +87,7 @@ class Result(TypedDict):
         seconds: wall time inside this step.
         worker: `{"pid", "host", "device"}`.
         notes: warnings of a worker in another process, where the driver does not hear them.
+        files: what a finished run leaves on another machine, by name below the run's folder.
     """
 
     epoch: int
@@ -93,6 +98,7 @@ class Result(TypedDict):
     seconds: float
     worker: dict[str, Any]
     notes: NotRequired[list[str]]
+    files: NotRequired[dict[str, bytes]]
 
 
 class Steps(Protocol):

@@ -45,7 +45,7 @@ class Meter:
     ) -> None:
         self.slots, self.before, self.clock = slots, before or Use(), clock
         self.start = clock()
-        self.busy = 0.0
+        self.busy = self.past = 0.0
         self.first: float | None = None
         self.last = self.start
 
@@ -55,6 +55,14 @@ class Meter:
         if self.first is None:
             self.first = self.last - seconds
         self.busy += seconds
+
+    def resize(self, slots: int) -> None:
+        """From now on there are so many slots."""
+        now = self.clock()
+        if self.first is not None:
+            self.past += self.slots * (now - self.first)
+            self.first = self.last = now
+        self.slots = slots
 
     @property
     def elapsed(self) -> float:
@@ -66,6 +74,6 @@ class Meter:
         span = 0.0 if self.first is None else self.last - self.first
         return Use(
             self.before.busy + self.busy,
-            self.before.slots + self.slots * span,
+            self.before.slots + self.past + self.slots * span,
             self.before.seconds + self.elapsed,
         )

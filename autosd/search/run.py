@@ -19,7 +19,7 @@ from autosd.search import ending, finalists, ledger, queue
 from autosd.search.advice import check_space
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.chain import ChainBridge
-from autosd.search.engines import Engine, EngineName, crowding, slots_for
+from autosd.search.engines import Engine, EngineChoice
 from autosd.search.finalists import Candidate, Finalist
 from autosd.search.interrupts import held, raised
 from autosd.search.jobs import Job
@@ -108,9 +108,8 @@ def check(
     data = load_data(recipe.data, cache=cache, progress=progress)
     student = build_student(recipe.model, len(data.class_names), data.image_shape, seed=0)
     images = sum(data.counts[part] for part in ("train", "val", "select"))
-    crowd = crowding(definition.slots, definition.per_trial)
     advice = check_space(spaces[0], recipe, student, images)
-    return Ready(definition, spaces[0], data, (*advice, crowd) if crowd else advice)
+    return Ready(definition, spaces[0], data, advice)
 
 
 def _read_space(definition: StudyDefinition, overrides: Mapping[str, Any] | None) -> Space:
@@ -149,7 +148,7 @@ def run_search(
     root: Path,
     *,
     storage: str | None = None,
-    engine: EngineName = "ray",
+    engine: EngineChoice = "ray",
     cache: Path | None = None,
     command: Sequence[str] = (),
     watch: Watch | None = None,
@@ -162,7 +161,7 @@ def run_search(
         ready: from `check`.
         root: the folder of studies.
         storage: URL of a database server, None for the study's own file.
-        engine: `ray`, or `inline` for one trial at a time in this process.
+        engine: `ray`, a `Cluster` to join, or `inline` for one trial at a time in this process.
         cache: folder of decoded images, None for the default.
         command: the command line, for the record.
         watch: hears of every event.
@@ -178,12 +177,10 @@ def run_search(
     definition = ready.definition
     resumed = (study_path(root, definition.name) / "study.yaml").exists()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    each = definition.per_trial
-    slots = 1 if engine == "inline" else slots_for(definition.slots, each)
     with (
         raised(),
         StudyLock(lock_path(root, definition.name)) as lock,
-        Engine(engine, slots, each) as machine,
+        Engine(engine, definition.slots, definition.per_trial) as machine,
     ):
         if not resumed:  # a study that is resumed may be complete
             machine.start()
@@ -192,7 +189,8 @@ def run_search(
         )
         folder.check_split(ready.data.counts, ready.data.fingerprint)
         opened(folder)
-        with contextlib.closing(_Session(folder, ready.data, lock, cache, watch, slots)) as session:
+        session = _Session(folder, ready.data, lock, cache, watch, machine.slots)
+        with contextlib.closing(session):
             worked = session.run(machine)
             outcome = session.outcome(begin, resumed, worked)
         lock.check()
@@ -248,7 +246,7 @@ class _Session:
         if self.search.over and self._confirmed():
             return False
         chain = ChainBridge(self.search, self.confirm, self._choose)
-        engine.drive(chain, self.watch)
+        engine.drive(chain, self.watch, self.meter.resize)
         for run, why in self.confirm.failures.items():
             self.watch.say(f"finalists/{run} gave no result: {why}")
         self._settle()

@@ -10,7 +10,7 @@ import random
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,14 +19,26 @@ from autosd.data.dataset import Data
 from autosd.data.loading import load_data
 from autosd.errors import EngineLost, TrialDiverged
 from autosd.files import write_atomically, write_text
-from autosd.recipe import Recipe
+from autosd.recipe import DataSpec, Recipe
 from autosd.search.jobs import Failure, Job, Result, failure
-from autosd.search.lock import names
+from autosd.search.place import PlaceUnusable
+from autosd.search.scratch import Scratch
+from autosd.search.workplace import CHECKPOINT, Elsewhere, Here, Workplace
 from autosd.training.checkpoint import CheckpointUnreadable
 from autosd.training.report import EpochReport
 from autosd.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
+
+
+class Supply(Protocol):
+    """What lies on the driver's machine, for a worker on another one."""
+
+    def data(self, spec: DataSpec, *, cache: Path | None, with_test: bool) -> Data:
+        """As `load_data`."""
+
+    def bring(self, recipe: Recipe, root: Path) -> None:
+        """Have the files that a recipe names on this machine."""
 
 
 class Worker:
@@ -35,16 +47,25 @@ class Worker:
     Data sets stay loaded between jobs; nothing else does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, supply: Supply | None = None) -> None:
+        """A worker for one job after the other.
+
+        Args:
+            supply: gives what lies on the driver's machine; None where this is that machine.
+        """
         atexit.register(gc.unfreeze)  # else libraries call what is frozen a leak
         self._data: dict[str, Data] = {}
         self._run: _Run | None = None
+        self._supply = supply
+        self._scratch: Scratch | None = None
 
     def begin(self, job: Job) -> None:
         """Build data, student and strategies of `job`; faults show in the first step."""
+        if self._run is not None:
+            self._run.place.leave()
         self._run = None
         _reset(job)
-        self._run = _Run(job)
+        self._run = _Run(job, self._place(job))
         self._run.guard(lambda run: run.build(self._load(run.job, run.recipe)))
 
     def step(self) -> Result:
@@ -57,21 +78,32 @@ class Worker:
             raise RuntimeError("step before begin")
         return self._run.step()
 
+    def _place(self, job: Job) -> Workplace:
+        if not job.place:
+            return Here(job)
+        if self._scratch is None:
+            self._scratch = Scratch().__enter__()
+            atexit.register(self._scratch.__exit__)
+        return Elsewhere(job, self._scratch.path)
+
     def _load(self, job: Job, recipe: Recipe) -> Data:
         with_test = "test" in job.parts
+        if self._supply is not None:
+            self._supply.bring(recipe, Path(job.root))
         key = json.dumps([recipe.data.model_dump(mode="json"), with_test, job.cache])
         if key not in self._data:
             cache = Path(job.cache) if job.cache else None
-            self._data[key] = load_data(recipe.data, cache=cache, with_test=with_test)
+            load = load_data if self._supply is None else self._supply.data
+            self._data[key] = load(recipe.data, cache=cache, with_test=with_test)
         return self._data[key]
 
 
 class _Run:
     """One job on its way."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.folder = Path(job.folder)
+    def __init__(self, job: Job, place: Workplace) -> None:
+        self.job, self.place = job, place
+        self.folder = place.folder
         self.recipe = Recipe.parse(dict(job.recipe))
         self.device = "cuda" if job.gpus > 0 else "cpu"
         self.failure: Failure | None = None
@@ -81,7 +113,7 @@ class _Run:
 
     def build(self, data: Data) -> None:
         """The trainer, at its checkpoint; from the start where that cannot be read."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.place.open()
         try:
             self.trainer = self.new_trainer(data)
         except CheckpointUnreadable as error:
@@ -94,7 +126,7 @@ class _Run:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "last.pt"
+        return self.folder / CHECKPOINT
 
     def new_trainer(self, data: Data) -> Trainer:
         job = self.job
@@ -115,7 +147,7 @@ class _Run:
             self.guard(_Run.advance)
         history = [] if self.trainer is None else self.trainer.history
         fresh, self.sent = history[self.sent :], len(history)
-        return {
+        answer: Result = {
             "epoch": len(history),
             "history": list(fresh),
             "done": self.failure is not None or self.result is not None,
@@ -124,6 +156,9 @@ class _Run:
             "seconds": time.perf_counter() - begin,
             "worker": {"pid": os.getpid(), "host": platform.node(), "device": self.device},
         }
+        if self.result is not None:
+            answer["files"] = self.place.finished()
+        return answer
 
     def advance(self) -> None:
         """Train an epoch, unless the checkpoint already holds them all."""
@@ -132,6 +167,7 @@ class _Run:
         if report is not None:
             self.fence()
             self.trainer.save()
+            self.place.keep()
         if report is None or report.epoch >= report.epochs:
             self.result = self.finish(self.trainer)
 
@@ -158,14 +194,14 @@ class _Run:
         Raises:
             EngineLost: the lock file no longer holds the token of the job.
         """
-        if self.job.lock and not names(Path(self.job.lock), self.job.token):
+        if self.job.lock and not self.place.owned_by(self.job.token):
             raise EngineLost(f"{self.job.key}: another process has taken over the study")
 
     def guard(self, act: Any) -> None:
         """Call `act(self)`; what goes wrong with the run becomes its failure."""
         try:
             act(self)
-        except EngineLost:
+        except (EngineLost, PlaceUnusable):
             raise
         except TrialDiverged as error:
             self.failure = failure("diverged", str(error))

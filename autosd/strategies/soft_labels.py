@@ -37,6 +37,7 @@ from torch import Tensor
 
 from autosd.data.batches import Batch
 from autosd.errors import AutosdError
+from autosd.located import located
 from autosd.models.student import Activations, Student
 from autosd.strategies.losses import kd
 from autosd.strategies.memory import memory_dtype
@@ -112,7 +113,7 @@ class SoftLabels(Strategy):
     def __init__(self, knobs: Knobs, student: Student, run: RunSpec) -> None:
         super().__init__(knobs, student, run)
         used = knobs.file is not None and knobs.weight > 0
-        table = read_table(run.root / str(knobs.file), run) if used else None
+        table = read_table(located(run.root / str(knobs.file)), run) if used else None
         self.register_buffer("table", table, persistent=False)
 
     @classmethod

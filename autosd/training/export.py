@@ -14,6 +14,7 @@ from torch import Tensor
 
 from autosd.errors import AutosdError
 from autosd.files import write_atomically, write_json
+from autosd.located import located
 from autosd.models.build import build_student
 from autosd.models.student import Student
 from autosd.recipe import Form, ModelSpec
@@ -115,9 +116,10 @@ def initialise_from(student: Student, folder: str | Path) -> None:
     Raises:
         AutosdError: not such a folder, or a network of other tensors.
     """
-    description = read_description(Path(folder))
-    weights = _read_weights(Path(folder), description.sha256)
-    load_weights(student, weights, Path(folder) / WEIGHTS)
+    folder = located(folder)
+    description = read_description(folder)
+    weights = _read_weights(folder, description.sha256)
+    load_weights(student, weights, folder / WEIGHTS)
 
 
 def load_weights(student: Student, weights: Mapping[str, Tensor], where: Path) -> None:

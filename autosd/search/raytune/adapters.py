@@ -1,22 +1,49 @@
 """Tune's searcher, scheduler and stopper as thin adapters of a bridge."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from autosd.errors import AutosdError
 from autosd.search.interrupts import held
 from autosd.search.jobs import DONE, Bridge, Failure, Job, Result
-from autosd.search.raytune.failures import classify, error_of
+from autosd.search.raytune.failures import classify, error_of, unfit_node
+
+
+class Core(Protocol):
+    """Ray's own processes, here or on other machines."""
+
+    def start(self) -> None:
+        """Start or join it."""
+
+    def stop(self) -> None:
+        """Stop or leave it."""
+
+    def dead(self) -> bool:
+        """Whether it has ended unasked; looked at once a second."""
+
+    def slots(self) -> int:
+        """How many jobs there is room for now."""
+
+    def supply(self) -> Any:
+        """What workers on other machines need; None where they are on this one."""
 
 
 class Desk:
     """Where Tune's ids meet jobs. Tune pickles its adapters: this one stays at home."""
 
-    def __init__(self, bridge: Bridge, worker: type | None) -> None:
-        self.bridge, self.worker = bridge, worker
+    def __init__(
+        self,
+        bridge: Bridge,
+        worker: type | None,
+        core: Core,
+        resized: Callable[[int], object],
+    ) -> None:
+        self.bridge, self.worker, self.core, self.resized = bridge, worker, core, resized
+        self.supply, self.slots = core.supply(), core.slots()
         self.jobs: dict[str, Job] = {}
         self.failures: dict[str, Failure] = {}
         self.error: BaseException | None = None
@@ -37,11 +64,26 @@ class Desk:
 
     def ask(self, trial_id: str) -> Any:
         """The next job as Tune's configuration, None to wait, or the searcher's `FINISHED`."""
+        if not self._free():
+            return None
         answer = self.bridge.ask()
         if not isinstance(answer, Job):
             return Searcher.FINISHED if answer is DONE else None
         self.jobs[trial_id] = answer
-        return {"job": answer, "worker": self.worker}
+        return {"job": answer, "worker": self.worker, "supply": self.supply}
+
+    def _free(self) -> bool:
+        """Whether there is a slot for one more; nodes of a cluster come and go."""
+        slots = self.core.slots()
+        if slots != self.slots:
+            self.slots = slots
+            self.resized(slots)
+        return len(self.jobs) < slots
+
+    def refuse(self, why: str) -> None:
+        """End the run because of a node that no job can do with; nothing where there is no why."""
+        if why and self.error is None:
+            self.error = AutosdError(why)
 
     def report(self, trial_id: str, result: Result) -> bool:
         """Whether the trial goes on."""
@@ -91,7 +133,9 @@ class BridgeScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         """Called before the searcher hears of the end, with the error already on disk."""
-        self.desk.failures[trial.trial_id] = classify(error_of(trial))
+        error = error_of(trial)
+        self.desk.failures[trial.trial_id] = classify(error)
+        self.desk.refuse(unfit_node(error))
 
 
 class BridgeStopper(tune.Stopper):  # type: ignore[misc]

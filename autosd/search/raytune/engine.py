@@ -1,48 +1,64 @@
-"""Ray on this machine for the length of a run.
+"""Ray for the length of a run, of this machine or of a cluster.
 
 Nothing of Tune or Ray is ever read back: a run is always a new experiment, the record is the
 bridge's.
 """
 
 import logging
-import math
 import threading
 from collections.abc import Callable
 from typing import Any, Self
 
-import psutil
-import ray
 from ray import tune
 
 from autosd.errors import EngineLost
+from autosd.search.cluster import Cluster
 from autosd.search.interrupts import held, take_back
 from autosd.search.jobs import Bridge
-from autosd.search.raytune.adapters import BridgeScheduler, BridgeSearcher, BridgeStopper, Desk
+from autosd.search.raytune.adapters import (
+    BridgeScheduler,
+    BridgeSearcher,
+    BridgeStopper,
+    Core,
+    Desk,
+)
+from autosd.search.raytune.joined import JoinedCore
+from autosd.search.raytune.local import LocalCore
 from autosd.search.raytune.slot import Slot
 from autosd.search.raytune.watchdog import Watchdog
 from autosd.search.scratch import Scratch
 
 logger = logging.getLogger(__name__)
 
-OBJECT_STORE_BYTES = 80 * 2**20
-
 
 class RayEngine:
-    """Ray on this machine for the length of a context; `run` drives bridges on its slots."""
+    """Ray for the length of a context; `run` drives bridges on its slots."""
 
-    def __init__(self, slots: int, cpus: int = 1, gpus: float = 0.0) -> None:
+    def __init__(
+        self,
+        slots: int | None,
+        cpus: int = 1,
+        gpus: float = 0.0,
+        cluster: Cluster | None = None,
+    ) -> None:
         """Nothing is started yet.
 
         Args:
-            slots: jobs at the same time.
+            slots: jobs at the same time; None, on a cluster only, for as many as there is room for.
             cpus: threads of each job.
             gpus: share of a GPU for each job.
+            cluster: joined where it is given; else Ray is started on this machine.
         """
-        self.slots, self.cpus, self.gpus = slots, cpus, gpus
+        self.cpus, self.gpus = cpus, gpus
+        self.slots = slots if cluster is None else None
         self._scratch = Scratch()
         self._started, self._over = threading.Event(), threading.Event()
         self._fault: BaseException | None = None
-        self._core: list[psutil.Process] = []
+        self._core: Core = (
+            LocalCore(slots or 1, cpus, gpus, self._scratch)
+            if cluster is None
+            else JoinedCore(cluster, slots, cpus, gpus)
+        )
 
     def __enter__(self) -> Self:
         """Begin to start Ray in the background; the caller has other things to prepare."""
@@ -52,46 +68,28 @@ class RayEngine:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop Ray, its processes and its folder."""
+        """Stop Ray, or leave the cluster, and remove the folder."""
         with held():
             self._started.wait()
-            family = [*self._core, *(p for core in self._core for p in _descendants(core))]
-            ray.shutdown()
-            _, alive = psutil.wait_procs(family, timeout=5)
-            for process in alive:
-                process.kill()
-            psutil.wait_procs(alive, timeout=5)
+            self._core.stop()
             self._over.set()
             self._scratch.__exit__()
 
     def _live(self) -> None:
         """Start Ray in a thread that stays: the kernel ends Ray's processes with their thread."""
-        self._start()
-        self._started.set()
-        self._over.wait()
-
-    def _start(self) -> None:
-        before = set(psutil.Process().children())
         try:
-            ray.init(
-                address="local",
-                num_cpus=self.slots * self.cpus,
-                num_gpus=math.ceil(self.slots * self.gpus),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=str(self._scratch.path),
-            )
+            self._core.start()
         except Exception as error:  # raised again by `run`
             self._fault = error
-        self._core = [p for p in psutil.Process().children() if p not in before]
+        self._started.set()
+        self._over.wait()
 
     def run(
         self,
         bridge: Bridge,
         worker: type | None = None,
         lost: Callable[[str], None] = logger.error,
+        resized: Callable[[int], object] = lambda slots: None,
     ) -> None:
         """Do every job of `bridge`; what is unfinished on the way out is handed back.
 
@@ -99,6 +97,7 @@ class RayEngine:
             bridge: asked, reported to and told in this process only.
             worker: class with `begin(job)` and `step()`; the trainer's where None.
             lost: told the last words when Ray's core dies so that nothing can be raised.
+            resized: told the number of slots when it changes.
 
         Raises:
             EngineLost: Ray could not be started or ended in the middle.
@@ -107,8 +106,9 @@ class RayEngine:
         if self._fault is not None:
             raise EngineLost(f"Ray could not be started: {self._fault}") from self._fault
         take_back()
-        desk = Desk(bridge, worker)
-        watchdog = Watchdog(desk, self._core, self._last_words(desk, lost))
+        desk = Desk(bridge, worker, self._core, resized)
+        resized(desk.slots)
+        watchdog = Watchdog(desk, self._core.dead, self._last_words(desk, lost))
         watchdog.start()
         try:
             self._tuner(desk).fit()
@@ -156,10 +156,3 @@ class RayEngine:
 
 def _trial_id(trial: Any) -> str:
     return str(trial.trial_id)
-
-
-def _descendants(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return list(process.children(recursive=True))
-    except psutil.NoSuchProcess:
-        return []

@@ -7,6 +7,8 @@ from ray import cloudpickle
 from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayTaskError
 
 from autosd.search.jobs import Failure, failure
+from autosd.search.place import PlaceUnusable
+from autosd.search.raytune.fitness import Unfit
 from autosd.search.raytune.slot import Spoilt
 
 
@@ -24,6 +26,8 @@ def classify(error: BaseException | None) -> Failure:
     text = "" if error is None else str(error)
     if isinstance(error, RayTaskError):
         cause = error.cause
+        if isinstance(cause, Unfit | PlaceUnusable):
+            return failure("interrupted", str(cause), text)
         kind = "" if isinstance(cause, Spoilt) else f"{type(cause).__name__}: "
         return failure("error", f"{kind}{cause}", text)
     if isinstance(error, ActorUnavailableError | NodeDiedError):
@@ -33,3 +37,13 @@ def classify(error: BaseException | None) -> Failure:
     if isinstance(error, ActorDiedError):
         return failure("error", "the worker process died (killed, crashed or out of memory)", text)
     return failure("error", f"{type(error).__name__}: {text}", text)
+
+
+def unfit_node(error: BaseException | None) -> str:
+    """What to say of a node that cannot do this driver's work; empty where it can."""
+    if isinstance(error, RayTaskError) and isinstance(error.cause, Unfit):
+        return str(error.cause)
+    text = "" if error is None else str(error)
+    if "No module named 'autosd'" in text:
+        return "a node that joined has no autosd; install the same version there, or take it away"
+    return ""

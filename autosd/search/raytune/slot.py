@@ -1,11 +1,13 @@
 """An actor of Tune: one worker that lives through many jobs."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
 
 from autosd.search.jobs import Result
 from autosd.search.notes import Notes
+from autosd.search.raytune.fitness import require_fit
 
 
 class Spoilt(Exception):
@@ -16,12 +18,10 @@ class Slot(tune.Trainable):  # type: ignore[misc]
     """An actor: one worker that lives through many jobs."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        if config["worker"] is None:
-            from autosd.search.worker import Worker
-
-            self.worker: Any = Worker()
-        else:
-            self.worker = config["worker"]()
+        supply = config["supply"]
+        if supply is not None:
+            require_fit(supply["versions"], config["job"])
+        self.worker: Any = (config["worker"] or _worker(supply))()
         self.notes = Notes()
         self.worker.begin(config["job"])
 
@@ -41,3 +41,14 @@ class Slot(tune.Trainable):  # type: ignore[misc]
         if failed and failed["kind"] == "error" and result["worker"]["device"] != "cpu":
             raise Spoilt(failed["why"])
         return {"own": [result], "done": result["done"]}
+
+
+def _worker(supply: dict[str, Any] | None) -> Callable[[], Any]:
+    """The one that trains; imported here, where torch is needed."""
+    from autosd.search.worker import Worker
+
+    if supply is None:
+        return Worker
+    from autosd.search.raytune.supply import Supplied
+
+    return lambda: Worker(Supplied(supply["depot"]))

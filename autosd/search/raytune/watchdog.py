@@ -4,8 +4,6 @@ import os
 import threading
 from collections.abc import Callable
 
-import psutil
-
 from autosd.errors import EngineLost
 from autosd.search.raytune.adapters import Desk
 
@@ -15,15 +13,14 @@ GRACE_SECONDS = 5.0
 class Watchdog(threading.Thread):
     """Looks once a second whether Ray's core still lives; without it a run hangs for ever."""
 
-    def __init__(self, desk: Desk, core: list[psutil.Process], lost: Callable[[str], None]) -> None:
+    def __init__(self, desk: Desk, dead: Callable[[], bool], lost: Callable[[str], None]) -> None:
         super().__init__(daemon=True)
-        self.desk, self.lost = desk, lost
-        self.core = [process for process in core if process.name() in ("gcs_server", "raylet")]
+        self.desk, self.dead, self.lost = desk, dead, lost
         self.over = threading.Event()
 
     def run(self) -> None:
         while not self.over.wait(1.0):
-            if any(_dead(process) for process in self.core):
+            if self.dead():
                 self._end()
                 return
 
@@ -35,10 +32,3 @@ class Watchdog(threading.Thread):
             return
         self.lost(message)
         os._exit(EngineLost.exit_code)
-
-
-def _dead(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
