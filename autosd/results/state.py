@@ -100,7 +100,11 @@ def read(name: str, root: Path) -> State:
         records = folder.records(study)
         counts = ledger.counts(study)
         plan = folder.definition
-        ended = "" if counts.running else ending.reason(study, plan.trials, plan.patience)
+        ended = (
+            ""
+            if counts.running
+            else ending.reason(ledger.census(study), plan.trials, plan.patience)
+        )
         use = Use(**study.user_attrs.get("use", {}))
     finally:
         close(study)

@@ -130,7 +130,7 @@ class StudyBridge:
     @property
     def over(self) -> bool:
         """Whether no trial will begin: see `ending`, or the time is spent."""
-        about = self.search.study, self.search.planned, self.search.patience
+        about = ledger.census(self.search.study), self.search.planned, self.search.patience
         return self._spent() or not ending.goes_on(*about)
 
     def _wants_more(self) -> bool:
@@ -311,7 +311,7 @@ class StudyBridge:
 
     def _say_why(self) -> None:
         """Say once why the plan stays unfulfilled; running trials may still change that."""
-        about = self.search.study, self.search.planned, self.search.patience
+        about = ledger.census(self.search.study), self.search.planned, self.search.patience
         why = "" if self._said_why or self._live else ending.reason(*about)
         if why:
             self._said_why = True

@@ -17,6 +17,8 @@ DUPLICATE = "duplicate_of"
 """User attribute of a trial whose parameters an earlier one had: the number of that one."""
 MARKS = (RETRY, DUPLICATE, "superseded", "ended")
 """The user attributes that decide what a trial counts as."""
+MOST_DUPLICATES = 20
+"""Proposals in a row that repeat earlier trials, after which a space counts as exhausted."""
 PLACES = {
     "COMPLETE": "complete",
     "PRUNED": "pruned",
@@ -156,6 +158,11 @@ class Census:
         return self._newest - number
 
     @property
+    def exhausted(self) -> bool:
+        """Whether the last 20 proposals all repeated earlier trials."""
+        return self.repeats >= MOST_DUPLICATES
+
+    @property
     def unimproved(self) -> int:
         """Trials counted since the one that improved the best value last; 0 before any is complete.
 
@@ -164,6 +171,11 @@ class Census:
         return (
             0 if self._best is None else len(self._ends) - bisect_right(self._ends, self._best[1])
         )
+
+    def at(self, *places: str) -> list[int]:
+        """Numbers of the trials that count in one of these fields of `Counts`, in order."""
+        found = (number for number, there in self._places.items() if set(places) & set(there))
+        return sorted(found)
 
     def first_like(self, trial: Seen) -> Seen | None:
         """The earlier trial with the same parameters, running or finished, or None."""

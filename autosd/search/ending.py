@@ -5,45 +5,35 @@ not improved for as many trials as the user had patience for. Trials that wait i
 published defaults, begin all the same.
 """
 
-import optuna
-
-from autosd.search import ledger
-from autosd.search.census import Census
-from autosd.search.mirror import folded
+from autosd.search.census import MOST_DUPLICATES, Census
 
 
-def goes_on(study: optuna.Study, planned: int, patience: int | None = None) -> bool:
-    """Whether to ask for another trial; see `ledger.wants_more`."""
-    if not ledger.wants_more(study, planned):
-        return False
-    return bool(ledger.counts(study).waiting) or not _impatient(study, patience)
+def goes_on(census: Census, planned: int, patience: int | None = None) -> bool:
+    """Whether to ask for another trial: one waits, or the plan has room beside the running."""
+    now = census.counts
+    if now.waiting:
+        return True
+    full = now.counted + now.running >= planned
+    return not (full or census.exhausted or _impatient(census, patience))
 
 
-def reason(study: optuna.Study, planned: int, patience: int | None = None) -> str:
+def reason(census: Census, planned: int, patience: int | None = None) -> str:
     """Why no trial begins though the plan has room, in words; empty where one may begin."""
-    now = ledger.counts(study)
+    now = census.counts
     if now.waiting or now.counted + now.running >= planned:
         return ""
-    if _impatient(study, patience):
+    if _impatient(census, patience):
         return (
             f"ended by patience after {now.counted} of {planned} trials: the last "
-            f"{unimproved(study)} did not improve the best value"
+            f"{census.unimproved} did not improve the best value"
         )
-    if ledger.exhausted(study):
+    if census.exhausted:
         return (
             f"the space is exhausted after {now.counted} of {planned} trials: the last "
-            f"{ledger.MOST_DUPLICATES} proposals repeated earlier ones"
+            f"{MOST_DUPLICATES} proposals repeated earlier ones"
         )
     return ""
 
 
-def unimproved(study: optuna.Study) -> int:
-    """Trials counted since the one that improved the best value last; 0 before any is complete.
-
-    They count in the order in which they ended, so that it is the same after an interruption.
-    """
-    return folded(study, Census).unimproved
-
-
-def _impatient(study: optuna.Study, patience: int | None) -> bool:
-    return patience is not None and unimproved(study) >= patience
+def _impatient(census: Census, patience: int | None) -> bool:
+    return patience is not None and census.unimproved >= patience

@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 MOST_ATTEMPTS = 2
-MOST_DUPLICATES = 20
 LASTING = ("origin", "protected")  # those that a further attempt takes over
 
 
@@ -42,27 +41,14 @@ def frozen(study: optuna.Study, trial: Trial | FrozenTrial) -> FrozenTrial:
     return study._storage.get_trial(trial._trial_id)
 
 
+def census(study: optuna.Study) -> Census:
+    """Where the trials of a study stand."""
+    return folded(study, Census)
+
+
 def counts(study: optuna.Study) -> Counts:
     """How many trials of a study stand where."""
-    return folded(study, Census).counts
-
-
-def wants_more(study: optuna.Study, planned: int) -> bool:
-    """Whether to ask for another trial: one waits, or the plan has room beside the running."""
-    now = counts(study)
-    if now.waiting:
-        return True
-    return now.counted + now.running < planned and not exhausted(study)
-
-
-def exhausted(study: optuna.Study) -> bool:
-    """Whether the last 20 proposals all repeated earlier trials."""
-    return repeats(study) >= MOST_DUPLICATES
-
-
-def repeats(study: optuna.Study) -> int:
-    """How many of the newest trials, without a break, repeat earlier ones, however these ended."""
-    return folded(study, Census).repeats
+    return census(study).counts
 
 
 # Planning: what is enqueued before the sampler proposes.
@@ -224,7 +210,7 @@ def inherited(trial: FrozenTrial) -> dict[str, Any]:
 
 def first_like(study: optuna.Study, trial: Trial | FrozenTrial) -> FrozenTrial | None:
     """The earlier trial with the same parameters, running or finished, or None."""
-    like = folded(study, Census).first_like(frozen(study, trial))
+    like = census(study).first_like(frozen(study, trial))
     return None if like is None else trials(study)[like.number]
 
 

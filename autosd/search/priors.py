@@ -49,7 +49,7 @@ def break_repeats(study: optuna.Study, space: Space, seed: int) -> bool:
 
     To be called before each `ask`, unless a trial waits; the draw is as that of `enqueue_prior`.
     """
-    if ledger.trials(study, TrialState.WAITING) or ledger.repeats(study) < PATIENCE:
+    if ledger.trials(study, TrialState.WAITING) or ledger.census(study).repeats < PATIENCE:
         return False
     stream = random.Random(f"random/{seed}/{len(ledger.trials(study))}")
     ledger.enqueue(study, space, at_random(space, stream), "search")

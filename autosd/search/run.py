@@ -262,7 +262,9 @@ class _Session:
             seconds=time.monotonic() - begin,
             resumed=resumed,
             worked=worked,
-            ended=ending.reason(self.study, self.definition.trials, self.definition.patience),
+            ended=ending.reason(
+                ledger.census(self.study), self.definition.trials, self.definition.patience
+            ),
         )
 
     def _ready(self, study: optuna.Study) -> optuna.Study:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from autosd.recipe import StudyDefinition
 from autosd.results.state import read
-from autosd.search import ledger
+from autosd.search import ending, ledger
 from autosd.search.space import Space
 from autosd.search.study import StudyFolder, close
 
@@ -20,7 +20,7 @@ def test_a_study_that_finds_nothing_new_is_exhausted(tmp_path: Path):
     first, _ = ledger.ask(study, space, definition.recipe)
     ledger.tell_complete(study, first, 0.5)
     assert read("s", tmp_path).ended == ""
-    while ledger.wants_more(study, definition.trials):
+    while ending.goes_on(ledger.census(study), definition.trials):
         again, _ = ledger.ask(study, space, definition.recipe)
         ledger.tell_duplicate(study, again, ledger.trials(study)[0])
     close(study)

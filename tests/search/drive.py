@@ -18,7 +18,7 @@ import optuna
 from autosd.errors import AutosdError, EngineLost
 from autosd.files import write_json
 from autosd.recipe import Recipe, StudyDefinition
-from autosd.search import inline, ledger
+from autosd.search import ending, inline, ledger
 from autosd.search.attended import Attended
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.interrupts import raised
@@ -137,7 +137,7 @@ def run(
         try:
             ledger.sweep(study)
             ledger.enqueue_defaults(study, folder.space)
-            if not ledger.wants_more(study, trials):
+            if not ending.goes_on(ledger.census(study), trials):
                 return
             bridge = (FullDisk if full else StudyBridge)(search(folder, study, lock), Meter(slots))
             drive(bridge, engine, slots)

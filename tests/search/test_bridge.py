@@ -306,7 +306,7 @@ def test_repeats_of_a_failed_trial_exhaust_the_space_for_good(tmp_path: Path) ->
         for _ in range(ledger.MOST_ATTEMPTS):
             desk.fail(desk.ask(), "error")
         assert desk.bridge.ask() is DONE
-        assert ledger.exhausted(desk.study)
+        assert ledger.census(desk.study).exhausted
     with open_desk(tmp_path, space) as desk:
         assert desk.bridge.over
 

@@ -32,23 +32,23 @@ def ended(study: optuna.Study, value: float | None, **attrs: object) -> None:
 def test_trials_since_the_last_better_value_are_counted(study, values, stale):
     for value in values:
         ended(study, value)
-    assert ending.unimproved(study) == stale
+    assert ledger.census(study).unimproved == stale
 
 
 def test_repeats_and_superseded_attempts_do_not_count(study):
     ended(study, 0.5)
     ended(study, 0.4, duplicate_of=0)
     study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"superseded": True}))
-    assert ending.unimproved(study) == 0
+    assert ledger.census(study).unimproved == 0
     study.add_trial(create_trial(state=TrialState.FAIL))
-    assert ending.unimproved(study) == 1
+    assert ledger.census(study).unimproved == 1
 
 
 def test_a_smaller_loss_is_better():
     study = optuna.create_study(direction="minimize")
     for value in (0.5, 0.6, 0.4, 0.45):
         ended(study, value)
-    assert ending.unimproved(study) == 1
+    assert ledger.census(study).unimproved == 1
 
 
 def falling(job_number: int):
@@ -84,14 +84,14 @@ def test_a_running_trial_may_still_bring_a_better_value(tmp_path: Path):
         assert desk.said == []
         desk.train(last, lambda epoch: 0.99)
         desk.ask()
-        assert ending.unimproved(desk.study) == 0
+        assert ledger.census(desk.study).unimproved == 0
 
 
 def test_without_patience_only_the_plan_ends_a_study(study):
     for value in (0.9, *[0.1] * 50):
         ended(study, value)
-    assert ending.goes_on(study, 60)
-    assert ending.goes_on(study, 60, patience=51)
-    assert not ending.goes_on(study, 60, patience=50)
-    assert ending.reason(study, 51, patience=50) == ""
-    assert ledger.wants_more(study, 60)
+    assert ending.goes_on(ledger.census(study), 60)
+    assert ending.goes_on(ledger.census(study), 60, patience=51)
+    assert not ending.goes_on(ledger.census(study), 60, patience=50)
+    assert ending.reason(ledger.census(study), 51, patience=50) == ""
+    assert ending.goes_on(ledger.census(study), 60)

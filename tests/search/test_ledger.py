@@ -12,7 +12,7 @@ from optuna.trial import Trial, TrialState
 
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
-from autosd.search import address, ledger, store
+from autosd.search import address, ending, ledger, store
 from autosd.search.ledger import Counts
 from autosd.search.space import Space
 
@@ -115,12 +115,12 @@ def test_the_plan_counts_neither_retries_nor_duplicates(study: optuna.Study, joi
     now = ledger.counts(study)
     assert now == Counts(complete=1, waiting=1, superseded=2)
     assert now.counted == 1
-    assert ledger.wants_more(study, 1)
+    assert ending.goes_on(ledger.census(study), 1)
     finish(study, start(study, joint), 0.6)
-    assert not ledger.wants_more(study, 2)
-    assert ledger.wants_more(study, 3)
+    assert not ending.goes_on(ledger.census(study), 2)
+    assert ending.goes_on(ledger.census(study), 3)
     running = start(study, joint)
-    assert not ledger.wants_more(study, 3)
+    assert not ending.goes_on(ledger.census(study), 3)
     finish(study, running, 0.1)
 
 
@@ -232,7 +232,7 @@ def test_a_duplicate_of_a_running_trial_leaves_no_trace_in_the_counts(study: opt
     assert found.state is TrialState.RUNNING
     ledger.tell_duplicate(study, again, found)
     assert ledger.counts(study) == Counts(running=2, duplicates=1)
-    assert ledger.repeats(study) == 1
+    assert ledger.census(study).repeats == 1
 
 
 def test_the_copy_of_an_interrupted_trial_is_no_duplicate(study: optuna.Study) -> None:
@@ -246,7 +246,7 @@ def test_the_copy_of_an_interrupted_trial_is_no_duplicate(study: optuna.Study) -
 
 def test_a_small_space_ends_when_everything_was_tried(study: optuna.Study) -> None:
     ran = 0
-    while ledger.wants_more(study, 1000):
+    while ending.goes_on(ledger.census(study), 1000):
         trial = start(study, SMALL)
         first = ledger.first_like(study, trial)
         if first is not None:
@@ -255,7 +255,7 @@ def test_a_small_space_ends_when_everything_was_tried(study: optuna.Study) -> No
             ran += 1
             finish(study, trial, 0.5)
     assert ran == 3
-    assert ledger.exhausted(study)
+    assert ledger.census(study).exhausted
     assert ledger.counts(study).counted == 3
 
 
@@ -270,7 +270,7 @@ def test_whatever_happens_the_plan_is_reached_exactly(events: list[str]) -> None
     )
     ledger.enqueue_defaults(study, space)
     planned, todo = 8, [*events]
-    while ledger.wants_more(study, planned):
+    while ending.goes_on(ledger.census(study), planned):
         trial = start(study, space)
         event = todo.pop() if todo else "complete"
         ledger.report(study, trial, [(1, 0.1)])

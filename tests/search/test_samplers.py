@@ -255,7 +255,7 @@ def test_a_sampler_that_repeats_itself_is_interrupted_by_a_random_draw(
             ledger.tell_complete(study, trial, 0.9)
         else:
             ledger.tell_duplicate(study, trial, first)
-    assert ledger.repeats(study) == priors.PATIENCE
+    assert ledger.census(study).repeats == priors.PATIENCE
     assert priors.break_repeats(study, space, 0)
     assert not priors.break_repeats(study, space, 0)
     assert study.trials[-1].user_attrs["origin"] == "search"
