@@ -202,7 +202,23 @@ class SlotSpec(Form):
     """What one running trial takes."""
 
     cpus: int = Field(1, ge=1)
-    gpus: float = Field(0.0, ge=0)
+    gpus: Annotated[float, Field(ge=0)] | Literal["auto"] = 0.0
+
+    @field_validator("gpus", mode="before")
+    @classmethod
+    def _gpus(cls, value: Any) -> Any:
+        try:
+            number = 0.0 if value == "auto" else float(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"a number such as 0.5, or auto, not {value!r}") from None
+        if number > 1 and number % 1:
+            raise ValueError(f"more than one GPU has to be a whole number of them, not {value!r}")
+        return "auto" if value == "auto" else number
+
+    @property
+    def share(self) -> float:
+        """GPUs of a job, or its share of one; with `auto` the most that it is given."""
+        return 1.0 if self.gpus == "auto" else self.gpus
 
 
 class StudyDefinition(Document):

@@ -100,7 +100,9 @@ def _bytes_needed(dataset: Dataset, device: torch.device) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Free bytes of the device."""
+    """Free bytes of the device, as far as this process may take them."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        free, total = torch.cuda.mem_get_info(device)
+        allowed = torch.cuda.get_per_process_memory_fraction(device) * total
+        return int(min(free, allowed - torch.cuda.memory_allocated(device)))
     return int(psutil.virtual_memory().available)

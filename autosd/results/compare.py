@@ -29,7 +29,8 @@ from autosd.results.compare_table import Row, rows_of, to_csv
 from autosd.results.compare_words import remarks_on
 from autosd.results.readings import now
 from autosd.results.room import of_runs
-from autosd.search.engines import Engine, EngineChoice, processors
+from autosd.search.capacity import processors
+from autosd.search.engines import Engine, EngineChoice
 from autosd.search.interrupts import raised
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
@@ -225,7 +226,7 @@ class _Work:
             token=lock.token,
             lock=str(self.folder.lock_path.resolve()),
             cpus=each.cpus,
-            gpus=each.gpus,
+            gpus=each.share,
         )
         by_entry = [self.runs(entry) for entry in self.field.entries]
         runs = [run for of_seed in zip(*by_entry, strict=True) for run in of_seed]

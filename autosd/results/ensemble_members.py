@@ -75,7 +75,7 @@ def train_again(wanted: Sequence[Candidate], members: Path, work: Work) -> list[
         token=work.lock.token,
         lock=str(folder.lock_path.resolve()),
         cpus=each.cpus,
-        gpus=each.gpus,
+        gpus=each.share,
         root=str(folder.path),
     )
     runs = [Run(one.label, one.recipe) for one in wanted]

@@ -40,7 +40,7 @@ class Pair:
 
 def device_of(folder: StudyFolder) -> str:
     """Where to evaluate: on a GPU if the study uses them and this machine has one."""
-    wanted = folder.definition.per_trial.gpus > 0
+    wanted = folder.definition.per_trial.share > 0
     return "cuda" if wanted and torch.cuda.is_available() else "cpu"
 
 

@@ -68,7 +68,7 @@ def _epoch(recipe: Recipe, data: Data, each: SlotSpec) -> tuple[float, int]:
     few = data.rows["train"][: STEPS * recipe.batch_size]
     small = replace(data, rows={**data.rows, "train": few})
     short = recipe.model_copy(update={"epochs": 2, "budget": "epochs"})
-    device = "cuda" if each.gpus > 0 else "cpu"
+    device = "cuda" if each.share > 0 else "cpu"
     trainer = Trainer(short, small, device=device, threads=each.cpus)
     _, report = trainer.epochs()
     speed = float(report.images_per_second)

@@ -14,8 +14,9 @@ from autosd.results.room import check_search
 from autosd.results.state import short
 from autosd.results.wording import sentence
 from autosd.search.address import storage_url
+from autosd.search.capacity import crowding
 from autosd.search.cluster import Cluster
-from autosd.search.engines import EngineChoice, crowding, slots_of
+from autosd.search.engines import EngineChoice, slots_of
 from autosd.search.progress import Watch
 from autosd.search.run import Outcome, Ready, check, run_search
 from autosd.search.samplers import limits

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from autosd.search.engines import processors
+from autosd.search.capacity import processors
 
 LIBRARIES = ("torch", "torchvision", "timm", "ray", "optuna", "optuna-dashboard", "scikit-learn")
 SLOT_MEMORY = 1.5e9

@@ -90,7 +90,7 @@ def _job(folder: StudyFolder, lock: StudyLock) -> Job:
         token=lock.token,
         lock=str(folder.lock_path.resolve()),
         cpus=each.cpus,
-        gpus=each.gpus,
+        gpus=each.share,
         root=str(folder.path),
     )
 

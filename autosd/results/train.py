@@ -12,7 +12,7 @@ from autosd.errors import AutosdError, TrialDiverged, WorkFailed
 from autosd.files import write_json, write_text
 from autosd.recipe import Recipe
 from autosd.results.readings import note_reading
-from autosd.search.engines import processors
+from autosd.search.capacity import processors
 
 if TYPE_CHECKING:
     from torch.nn import Module

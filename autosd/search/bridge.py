@@ -210,6 +210,11 @@ class StudyBridge:
         self._store_use()
         self._after()
 
+    def put_back(self, job: Job) -> None:
+        """The trial waits again, with the parameters it has; the next `ask` takes it up."""
+        ledger.put_back(self.search.study, self._live.pop(job.key).trial)
+        self._after()
+
     def close(self) -> None:
         """Hand back what runs: this process is the only one that could run it."""
         self._live.clear()

@@ -40,6 +40,9 @@ class ChainBridge:
     def complete(self, job: Job, result: Result | None, error: Failure | None) -> None:
         self._owner.pop(job.key).complete(job, result, error)
 
+    def put_back(self, job: Job) -> None:
+        self._owner.pop(job.key).put_back(job)
+
     def close(self) -> None:
         self.first.close()
         self.then.close()

@@ -1,18 +1,17 @@
 """The engines: Ray on this machine, Ray on a cluster, or in-process for tests and debugging."""
 
-import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from autosd.errors import AutosdError
 from autosd.recipe import SlotSpec
 from autosd.search import inline
 from autosd.search.attended import Attended
+from autosd.search.capacity import graphics_cards, least_share, slots_for
 from autosd.search.cluster import Cluster
 from autosd.search.jobs import Bridge
+from autosd.search.packed import Packed
 from autosd.search.placed import Placed
 from autosd.search.progress import Watch
 
@@ -54,7 +53,9 @@ class Engine:
 
             cluster = self.kind if isinstance(self.kind, Cluster) else None
             asked = self.asked if cluster else self.slots
-            self._ray = RayEngine(asked, self.each.cpus, self.each.gpus, cluster)
+            cards = graphics_cards() if self.each.gpus == "auto" and cluster is None else None
+            share = least_share(self.each)
+            self._ray = RayEngine(asked, self.each.cpus, share, cluster, cards)
             self._stack.enter_context(self._ray)
 
     def drive(
@@ -74,7 +75,7 @@ class Engine:
             Stopped: the end was asked for; the same call goes on.
         """
         self.start()
-        attended = Attended(bridge, watch)
+        attended = Attended(self._packed(bridge), watch)
         placed = Placed(attended, self.kind if isinstance(self.kind, Cluster) else None)
         if self._ray is not None:
             self._ray.run(placed, lost=watch.lost, resized=resized)
@@ -83,6 +84,20 @@ class Engine:
 
             inline.run(placed, Worker())
         attended.check()
+
+    def _packed(self, bridge: Bridge) -> Bridge:
+        """The bridge with shares of GPUs by what jobs need, where that is asked for."""
+        if self.kind == "inline" or self.each.gpus != "auto":
+            return bridge
+        return Packed(bridge, self._gpus)
+
+    def _gpus(self) -> Sequence[str]:
+        """Every GPU of this machine, or of the cluster as it is now."""
+        if not isinstance(self.kind, Cluster):
+            return [str(gpu) for gpu in range(graphics_cards())]
+        from autosd.search.raytune.joined import gpus
+
+        return gpus()
 
 
 def slots_of(kind: EngineChoice, asked: int | None, each: SlotSpec) -> int:
@@ -95,66 +110,10 @@ def slots_of(kind: EngineChoice, asked: int | None, each: SlotSpec) -> int:
     from autosd.search.raytune.joined import join, room
 
     join(kind)
-    there = room(each.cpus, each.gpus)
+    there = room(each.cpus, least_share(each))
     if there < 1:
         raise AutosdError(
             f"per_trial (--cpus-per-trial, --gpus-per-trial): needs {each.cpus} processors and "
-            f"{each.gpus:g} GPUs, no node of {kind.address} has them"
+            f"{each.share:g} GPUs, no node of {kind.address} has them"
         )
     return min(asked or there, there)
-
-
-def slots_for(asked: int | None, each: SlotSpec) -> int:
-    """How many jobs run at the same time: as asked, or as many as the machine has room for.
-
-    Raises:
-        AutosdError: there is no room for a single one, or the GPUs have none for all.
-    """
-    cpus, gpus = processors(), graphics_cards() if each.gpus else 0
-    most = room_on(gpus, each.gpus) if each.gpus else math.inf
-    room = min(cpus // each.cpus, most)
-    if room < 1:
-        raise AutosdError(
-            f"per_trial (--cpus-per-trial, --gpus-per-trial): needs {each.cpus} processors and "
-            f"{each.gpus:g} GPUs, this machine has {cpus} and {gpus}"
-        )
-    if asked is not None and asked > most:
-        raise AutosdError(
-            f"slots (--slots): {asked} with {each.gpus:g} GPUs each (--gpus-per-trial) do not fit; "
-            f"this machine has {gpus} GPUs, room for {most}"
-        )
-    return int(room) if asked is None else asked
-
-
-def room_on(gpus: int, share: float) -> int:
-    """Jobs that fit on so many GPUs; a share of one is never spread over two."""
-    return int(gpus / share + 1e-9) if share >= 1 else gpus * int(1 / share + 1e-9)
-
-
-def crowding(asked: int | None, each: SlotSpec) -> str:
-    """What to tell who asks for more processors than there are; empty where they suffice."""
-    wanted, cpus = (asked or 0) * each.cpus, processors()
-    if wanted <= cpus:
-        return ""
-    return (
-        f"--slots {asked} with {each.cpus} processors each (--cpus-per-trial) share the {cpus} of "
-        "this machine, so each run is slower; without --slots there are as many as fit"
-    )
-
-
-def processors() -> int:
-    """Processor cores that this process may use, a container's limit included."""
-    known = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no limit, or no Linux
-        return cores
-
-
-def graphics_cards() -> int:
-    """GPUs that this process may use."""
-    import torch
-
-    return torch.cuda.device_count()

@@ -1,5 +1,6 @@
 """What the driver and a worker say to each other: plain values that any process can read."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NotRequired, Protocol, TypedDict
@@ -29,6 +30,7 @@ class Job:
         root: absolute path from which relative paths in knobs are taken; empty: the working folder.
         cpus: threads of the run.
         gpus: share of a GPU; 0 trains on the processor.
+        alone: whether nothing else runs beside it, so that it may take what memory there is.
     """
 
     key: str
@@ -48,6 +50,12 @@ class Job:
     root: str = ""
     cpus: int = 1
     gpus: float = 0.0
+    alone: bool = False
+
+    @property
+    def gpu_share(self) -> float:
+        """GPUs, or the share of one, that the job takes: whole ones where it is alone."""
+        return math.ceil(self.gpus) if self.alone else self.gpus
 
     @property
     def parts(self) -> frozenset[str]:
@@ -74,6 +82,13 @@ class Failure(TypedDict):
     traceback: str
 
 
+class GpuMemory(TypedDict):
+    """Bytes of a GPU: the most that torch has reserved for a job so far, and what there is."""
+
+    bytes: int
+    total_bytes: int
+
+
 class Result(TypedDict):
     """What a worker says after each epoch.
 
@@ -86,6 +101,7 @@ class Result(TypedDict):
         failure: why the run ended early, else None.
         seconds: wall time inside this step.
         worker: `{"pid", "host", "device"}`.
+        gpu: memory of the job, where it runs on one.
         notes: warnings of a worker in another process, where the driver does not hear them.
         files: what a finished run leaves on another machine, by name below the run's folder.
     """
@@ -97,6 +113,7 @@ class Result(TypedDict):
     failure: Failure | None
     seconds: float
     worker: dict[str, Any]
+    gpu: NotRequired[GpuMemory]
     notes: NotRequired[list[str]]
     files: NotRequired[dict[str, bytes]]
 
@@ -146,6 +163,9 @@ class Bridge(Protocol):
 
         The last result has `done`, or is the one after which `report` said no.
         """
+
+    def put_back(self, job: Job) -> None:
+        """A job that was asked for has no place yet: it never began and is asked for again."""
 
     def close(self) -> None:
         """Hand back what is still running; called once on every way out."""

@@ -116,6 +116,11 @@ def ask(study: optuna.Study, space: Space, base: Recipe) -> tuple[Trial, Recipe]
     return trial, recipe
 
 
+def put_back(study: optuna.Study, trial: Trial) -> None:
+    """Let a trial wait again that never began: `ask` takes it up with the parameters it has."""
+    study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+
 def report(study: optuna.Study, trial: Trial, history: Iterable[tuple[int, float]]) -> None:
     """Report the epochs `(1-based epoch, value)` that the storage does not have yet (rule R4)."""
     have = frozen(study, trial).intermediate_values

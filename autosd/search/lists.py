@@ -154,6 +154,10 @@ class ListBridge:
             self._waiting.appendleft(live.run)
         self._tell()
 
+    def put_back(self, job: Job) -> None:
+        self._waiting.appendleft(self._live.pop(job.key).run)
+        self._tell()
+
     def close(self) -> None:
         self._live.clear()
 

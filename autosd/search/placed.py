@@ -57,6 +57,10 @@ class Placed:
         self._away.discard(job.key)
         self.bridge.complete(job, result, error)
 
+    def put_back(self, job: Job) -> None:
+        self._away.discard(job.key)
+        self.bridge.put_back(job)
+
     def close(self) -> None:
         """Leave the checkpoints of runs that are still away: the next session finds them."""
         self.bridge.close()

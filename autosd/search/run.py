@@ -221,7 +221,7 @@ class _Session:
             lock=str(lock.path.resolve()),
             cache=str(cache.resolve()) if cache else None,
             cpus=definition.per_trial.cpus,
-            gpus=definition.per_trial.gpus,
+            gpus=definition.per_trial.share,
         )
         self.study = folder.load(read_only=False)
         try:

@@ -21,9 +21,11 @@ from autosd.errors import EngineLost, TrialDiverged
 from autosd.files import write_atomically, write_text
 from autosd.recipe import DataSpec, Recipe
 from autosd.search.jobs import Failure, Job, Result, failure
+from autosd.search.needs import CONTEXT_BYTES
 from autosd.search.place import PlaceUnusable
 from autosd.search.scratch import Scratch
 from autosd.search.workplace import CHECKPOINT, Elsewhere, Here, Workplace
+from autosd.training import gpu
 from autosd.training.checkpoint import CheckpointUnreadable
 from autosd.training.report import EpochReport
 from autosd.training.trainer import Trainer
@@ -158,6 +160,8 @@ class _Run:
         }
         if self.result is not None:
             answer["files"] = self.place.finished()
+        if self.device == "cuda":
+            answer["gpu"] = {"bytes": gpu.peak(), "total_bytes": gpu.total()}
         return answer
 
     def advance(self) -> None:
@@ -226,5 +230,4 @@ def _reset(job: Job) -> None:
     gc.collect()
     gc.freeze()  # what is left are modules and data: looking through them takes 0.15 s each time
     if job.gpus > 0:
-        torch.cuda.empty_cache()
-        torch.cuda.set_per_process_memory_fraction(min(1.0, job.gpus))
+        gpu.begin(job.gpu_share, CONTEXT_BYTES)

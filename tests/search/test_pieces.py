@@ -11,8 +11,8 @@ import torch
 from autosd.errors import AutosdError
 from autosd.recipe import SlotSpec
 from autosd.search import curve, scratch
+from autosd.search.capacity import crowding, processors, room_on, slots_for
 from autosd.search.curve import Curve
-from autosd.search.engines import crowding, processors, room_on, slots_for
 from autosd.search.interrupts import held, raised
 from autosd.search.meter import Meter, Use
 from autosd.search.progress import seconds_left

@@ -12,6 +12,7 @@ from typing import Any, Self
 from ray import tune
 
 from autosd.errors import EngineLost
+from autosd.search.capacity import gpus_for
 from autosd.search.cluster import Cluster
 from autosd.search.interrupts import held, take_back
 from autosd.search.jobs import Bridge
@@ -40,22 +41,25 @@ class RayEngine:
         cpus: int = 1,
         gpus: float = 0.0,
         cluster: Cluster | None = None,
+        cards: int | None = None,
     ) -> None:
         """Nothing is started yet.
 
         Args:
             slots: jobs at the same time; None, on a cluster only, for as many as there is room for.
             cpus: threads of each job.
-            gpus: share of a GPU for each job.
+            gpus: share of a GPU for each job, the least one where each says its own.
             cluster: joined where it is given; else Ray is started on this machine.
+            cards: GPUs of this machine, None for as many as the slots take.
         """
         self.cpus, self.gpus = cpus, gpus
         self.slots = slots if cluster is None else None
         self._scratch = Scratch()
         self._started, self._over = threading.Event(), threading.Event()
         self._fault: BaseException | None = None
+        cards = gpus_for(slots or 1, gpus) if cards is None else cards
         self._core: Core = (
-            LocalCore(slots or 1, cpus, gpus, self._scratch)
+            LocalCore(slots or 1, cpus, cards, self._scratch)
             if cluster is None
             else JoinedCore(cluster, slots, cpus, gpus)
         )
@@ -131,7 +135,7 @@ class RayEngine:
 
     def _tuner(self, desk: Desk) -> Any:
         return tune.Tuner(
-            tune.with_resources(Slot, {"cpu": self.cpus, "gpu": self.gpus}),
+            Slot,
             tune_config=tune.TuneConfig(
                 search_alg=BridgeSearcher(desk),
                 scheduler=BridgeScheduler(desk),

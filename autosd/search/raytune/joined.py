@@ -16,8 +16,8 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autosd.errors import AutosdError, EngineLost
+from autosd.search.capacity import room_on
 from autosd.search.cluster import Cluster
-from autosd.search.engines import room_on
 from autosd.search.place import Place
 from autosd.search.raytune.fitness import unfit, versions
 from autosd.search.raytune.supply import open_depot
@@ -69,6 +69,15 @@ def _fits(resources: dict[str, float], cpus: int, gpus: float) -> int:
     return min(by_cpus, room_on(int(resources.get("GPU", 0)), gpus)) if gpus else by_cpus
 
 
+def gpus() -> list[str]:
+    """The GPUs of all living nodes."""
+    return [
+        f"{node['NodeID']}/{gpu}"
+        for node in nodes()
+        for gpu in range(int(node["Resources"].get("GPU", 0)))
+    ]
+
+
 class JoinedCore:
     """The core of a cluster, seen from a driver that only visits it."""
 
@@ -79,7 +88,7 @@ class JoinedCore:
             cluster: where.
             asked: jobs at the same time at most, None for as many as there is room for.
             cpus: threads of each job.
-            gpus: share of a GPU for each job.
+            gpus: share of a GPU for each job, the least one where each says its own.
         """
         self.cluster, self.asked, self.cpus, self.gpus = cluster, asked, cpus, gpus
         self._room, self._looked, self._missed = 0, -LOOK_SECONDS, 0

@@ -1,7 +1,6 @@
 """Ray's core as children of this process, on loopback only."""
 
 import logging
-import math
 import os
 import secrets
 
@@ -16,13 +15,13 @@ OBJECT_STORE_BYTES = 80 * 2**20
 class LocalCore:
     """Ray on this machine, started and ended by this process."""
 
-    def __init__(self, slots: int, cpus: int, gpus: float, scratch: Scratch) -> None:
+    def __init__(self, slots: int, cpus: int, gpus: int, scratch: Scratch) -> None:
         """Nothing is started yet.
 
         Args:
             slots: jobs at the same time.
             cpus: threads of each job.
-            gpus: share of a GPU for each job.
+            gpus: to be shared by the jobs; each says how much of one it takes.
             scratch: of its sessions; open when Ray is started.
         """
         self._slots, self.cpus, self.gpus, self.scratch = slots, cpus, gpus, scratch
@@ -37,7 +36,7 @@ class LocalCore:
             ray.init(
                 address="local",
                 num_cpus=self._slots * self.cpus,
-                num_gpus=math.ceil(self._slots * self.gpus),
+                num_gpus=self.gpus,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,

@@ -5,7 +5,7 @@ from typing import Any
 
 from ray import tune
 
-from autosd.search.jobs import Result
+from autosd.search.jobs import Job, Result
 from autosd.search.notes import Notes
 from autosd.search.raytune.fitness import require_fit
 
@@ -16,6 +16,12 @@ class Spoilt(Exception):
 
 class Slot(tune.Trainable):  # type: ignore[misc]
     """An actor: one worker that lives through many jobs."""
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """What the job takes; Tune gives an actor further jobs that take the same."""
+        job: Job = config["job"]
+        return tune.PlacementGroupFactory([{"CPU": job.cpus, "GPU": job.gpu_share}])
 
     def setup(self, config: dict[str, Any]) -> None:
         supply = config["supply"]
