@@ -102,7 +102,7 @@ def search(
     definition, fixed = resolve(values, where, options, settings or {}, WORDS)
     refuse_if_run(study_path(root, definition.name), storage)
     lines = Lines(watch or (lambda line: None), definition.objective)
-    ready = _prepared(definition, fixed, root, storage)
+    ready = _prepared(definition, fixed, root, storage, engine)
     for line in ready.advice:
         lines.say(f"note: {line}")
     found = run(ready, root, storage=storage, engine=engine, command=["autosd.search"], watch=lines)
@@ -110,11 +110,15 @@ def search(
 
 
 def _prepared(
-    definition: StudyDefinition, fixed: Mapping[str, Any], root: Path, storage: str | None
+    definition: StudyDefinition,
+    fixed: Mapping[str, Any],
+    root: Path,
+    storage: str | None,
+    engine: EngineChoice,
 ) -> Ready:
     """`prepare` with faults of the space in the words of this function."""
     try:
-        return prepare(definition, fixed, root, storage=storage)
+        return prepare(definition, fixed, root, storage=storage, engine=engine)
     except AutosdError as error:
         lines = [re.sub("^--set\\b", WORDS.settings, line) for line in str(error).splitlines()]
         raise AutosdError("\n".join(lines)) from None

@@ -268,6 +268,7 @@ class StudyBridge:
             "seconds": round(live.seconds, 3),
             "cost": live.cost,
             "host": worker.get("host"),
+            "node": worker.get("node"),
             "device": worker.get("device"),
         }
 

@@ -100,7 +100,7 @@ class Result(TypedDict):
         result: what the finished run gave (metrics of the parts in `Job.final`), else None.
         failure: why the run ended early, else None.
         seconds: wall time inside this step.
-        worker: `{"pid", "host", "device"}`.
+        worker: `{"pid", "host", "device"}`, on a cluster also Ray's name of the `node`.
         gpu: memory of the job, where it runs on one.
         notes: warnings of a worker in another process, where the driver does not hear them.
         files: what a finished run leaves on another machine, by name below the run's folder.

@@ -107,7 +107,7 @@ def _clear(address: str) -> Iterator[None]:
     """Turn whatever a file system raises into one line."""
     try:
         yield
-    except (FileNotFoundError, PlaceUnusable):
+    except PlaceUnusable:
         raise
     except Exception as error:  # each kind of fsspec has its own
         lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -22,7 +22,8 @@ from autosd.search.place import Place
 from autosd.search.raytune.fitness import unfit, versions
 from autosd.search.raytune.supply import open_depot
 
-KNOCK_SECONDS = 30.0
+KNOCK_SECONDS = 60.0
+DOOR_SECONDS = 5.0
 PROBE_SECONDS = 120.0
 LOOK_SECONDS = 2.0
 MISSED = 3
@@ -123,7 +124,7 @@ class JoinedCore:
 
 def _opens(door: tuple[str, int]) -> bool:
     try:
-        with socket.create_connection(door, timeout=KNOCK_SECONDS / 10):
+        with socket.create_connection(door, timeout=DOOR_SECONDS):
             return True
     except OSError:
         return False
@@ -159,7 +160,10 @@ def _knock(address: str) -> None:
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip() and line[0] not in " ["]
         reason = lines[-1].partition(": ")[2] if lines else f"exit code {done.returncode}"
-        raise AutosdError(f"{where}: cannot be joined ({reason[:300]})")
+        raise AutosdError(
+            f"{where}: cannot be joined ({reason[:300]}); see that its token is here, in "
+            "RAY_AUTH_TOKEN or the file that RAY_AUTH_TOKEN_PATH names"
+        )
 
 
 @dataclass(frozen=True)
@@ -182,8 +186,8 @@ def _check_nodes(cluster: Cluster) -> None:
         token = _Token(cluster.checkpoints, f"probe-{secrets.token_hex(4)}", secrets.token_hex(8))
         Place(token.address).write(token.name, token.text)
     try:
-        asked = {_name(node): _ask(node, token) for node in nodes()}
-        faults = [fault for name, answer in asked.items() if (fault := _answer(name, answer))]
+        asked = [(_name(node), _ask(node, token)) for node in nodes()]
+        faults = [fault for name, answer in asked if (fault := _answer(name, answer))]
     finally:
         if token is not None:
             Place(token.address).remove(token.name)

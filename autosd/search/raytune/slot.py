@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import ray
 from ray import tune
 
 from autosd.search.jobs import Job, Result
@@ -28,6 +29,7 @@ class Slot(tune.Trainable):  # type: ignore[misc]
         if supply is not None:
             require_fit(supply["versions"], config["job"])
         self.worker: Any = (config["worker"] or _worker(supply))()
+        self.node = None if supply is None else ray.get_runtime_context().get_node_id()[:12]
         self.notes = Notes()
         self.worker.begin(config["job"])
 
@@ -43,6 +45,8 @@ class Slot(tune.Trainable):  # type: ignore[misc]
         """
         result: Result = self.worker.step()
         result["notes"] = self.notes.take()
+        if self.node is not None:
+            result["worker"]["node"] = self.node
         failed = result["failure"]
         if failed and failed["kind"] == "error" and result["worker"]["device"] != "cpu":
             raise Spoilt(failed["why"])
