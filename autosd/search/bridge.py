@@ -15,10 +15,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autosd import yamlfile
 from autosd.files import write_text
 from autosd.recipe import Recipe
-from autosd.search import ending, ledger, records
+from autosd.search import ending, folders, ledger, records
 from autosd.search.curve import Curve
 from autosd.search.jobs import DONE, WAIT, Answer, Failure, Job, Result
 from autosd.search.meter import USE, Meter
@@ -142,7 +141,7 @@ class StudyBridge:
         number = ledger.lineage(trial)
         key = f"trials/{number:04d}"
         folder = self.search.folder / key
-        write_text(folder / "recipe.yaml", yamlfile.dumps(recipe.mapping()))
+        folders.take(folder, recipe)
         self._live[key] = _Live(
             trial,
             Curve(folder / "history.jsonl"),

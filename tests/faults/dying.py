@@ -1,10 +1,10 @@
 """Commands in forks of one warm process, each of which may die at a write of its choice.
 
 A line of JSON on standard input asks for one: `{"place": FOLDER, "words": [...], "die": N,
-"environment": {...}}`. It is killed right before the N-th time that it changes anything below
-`runs` of its folder: opens a file for writing, renames, makes, cuts or removes one, or commits to a
-database. The answer is the exit code, -9 for a death; what it said is in the files `out` and
-`err`, and how often it wrote in `points`.
+"environment": {...}, "warm": false}`. It is killed right before the N-th time that it changes
+anything below `runs` of its folder: opens a file for writing, renames, makes, cuts or removes one,
+or commits to a database. The answer is the exit code, -9 for a death; what it said is in the files
+`out` and `err`, and how often it wrote in `points`. After a `warm` one the next ones start faster.
 """
 
 import contextlib
@@ -74,7 +74,7 @@ def command(place: Path, words: list[str], die: int, note: Path | None = None) -
 
 
 def warm(note: Path) -> None:
-    """Import what a first command needed, without doing any of it in this process.
+    """Import what a command needed, without doing any of it in this process.
 
     The child of a process that has trained cannot train: autograd's threads would be missing.
     """
@@ -84,18 +84,18 @@ def warm(note: Path) -> None:
 
 
 def main() -> None:
-    cold: set[str] = {"search", "retrain", "compare", "ensemble", "retry", "clean"}
+    import torch._dynamo  # noqa: F401
+
     for line in sys.stdin:
         wanted = json.loads(line)
         place, words = Path(wanted["place"]).resolve(), wanted["words"]
-        note = place / "modules" if words[0] in cold else None
+        note = place / "modules" if wanted["warm"] else None
         child = os.fork()
         if child == 0:
             os.environ.update(wanted["environment"])
             command(place, words, wanted["die"], note)
         _, status = os.waitpid(child, 0)
-        if note is not None and note.exists():
-            cold.discard(words[0])
+        if note is not None:
             warm(note)
         print(os.waitstatus_to_exitcode(status), flush=True)
 

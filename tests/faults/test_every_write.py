@@ -1,7 +1,8 @@
-"""Commands killed before each single write they do, and the same command again."""
+"""Commands killed right before a write, at each of them in the end, and run again."""
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,6 @@ import pytest
 from autosd.results.verify import verify
 
 from .invariants import Witness
-
-pytestmark = pytest.mark.slow
 
 DYING = Path(__file__).with_name("dying.py")
 STUDENT = Path(__file__).with_name("noting.py")
@@ -48,9 +47,17 @@ class Warm:
 
     process: subprocess.Popen[str]
 
-    def run(self, place: Path, words: list[str], die: int = NEVER, **environment: str) -> int:
+    def run(
+        self,
+        place: Path,
+        words: list[str],
+        die: int = NEVER,
+        warm: bool = False,
+        **environment: str,
+    ) -> int:
         """The exit code of a command, -9 where it died at its write number `die`."""
-        wanted = {"place": str(place), "words": words, "die": die, "environment": environment}
+        wanted = {"place": str(place), "words": words, "die": die, "warm": warm}
+        wanted["environment"] = environment
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(json.dumps(wanted), file=self.process.stdin, flush=True)
@@ -113,7 +120,7 @@ class Enumeration:
         """
         begin = time.monotonic()
         whole = self.copy("whole")
-        assert self.warm.run(whole, self.words) == 0, (whole / "err").read_text()
+        assert self.warm.run(whole, self.words, warm=True) == 0, (whole / "err").read_text()
         points = int((whole / "points").read_text())
         chosen = sorted({1 + k * points // most for k in range(most)} & set(range(1, points + 1)))
         for point in chosen:
@@ -147,6 +154,44 @@ def whole(place: Path) -> None:
     assert found.whole, found.faults
 
 
+@pytest.mark.parametrize("seed", [0])
+def test_three_kills_of_a_search_lose_and_change_nothing(warm, empty, tmp_path, seed):
+    draw, place = random.Random(seed), Path(shutil.copytree(empty, tmp_path / "here"))
+    witness = Witness(place / "runs/digits", EPOCHS)
+    for _ in range(3):
+        assert warm.run(place, SEARCH, draw.randint(40, 90)) == -9
+        witness.look()
+    assert warm.run(place, SEARCH) == 0
+    witness.end(TRIALS)
+    whole(place)
+    assert not witness.faults, vars(witness.faults)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_a_database_that_lost_its_last_commits_in_a_power_cut_is_gone_on_with(
+    warm, empty, tmp_path, seed
+):
+    """What was committed last may be lost then, but nothing that is left may be wrong."""
+    draw, place = random.Random(seed), Path(shutil.copytree(empty, tmp_path / "here"))
+    study, words = place / "runs/digits", [*SEARCH, "--trials", "6"]
+    assert warm.run(place, words, draw.randint(120, 180)) == -9
+    lagging = {path: path.read_bytes() for path in study.glob("study.db*")}
+    for _ in range(2):
+        assert warm.run(place, words, draw.randint(50, 120)) == -9
+    for path in study.glob("study.db*"):
+        path.unlink()
+    for path, content in lagging.items():
+        path.write_bytes(content)
+    assert warm.run(place, words) == 0, (place / "err").read_text()
+    witness = Witness(study, EPOCHS)
+    witness.end(6)
+    assert not witness.faults, vars(witness.faults)
+    found = verify("digits", place / "runs", replays=False).faults
+    assert {fault.what for fault in found} <= {"the database has no such trial"}
+
+
+@pytest.mark.slow
 def test_a_search_goes_on_after_a_kill_at_each_of_its_writes(warm, empty, tmp_path):
     def after(place: Path, witness: Witness) -> None:
         witness.end(TRIALS)
@@ -156,6 +201,7 @@ def test_a_search_goes_on_after_a_kill_at_each_of_its_writes(warm, empty, tmp_pa
     print(Enumeration(warm, empty, SEARCH, tmp_path).run(after, most(400)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOOLS)
 def test_a_tool_comes_to_the_same_end_after_a_kill_at_its_writes(warm, searched, tmp_path, name):
     def after(place: Path, witness: Witness) -> None:
@@ -179,6 +225,7 @@ def timeless(value: Any) -> Any:
     return [timeless(one) for one in value] if isinstance(value, list) else value
 
 
+@pytest.mark.slow
 def test_failed_trials_are_put_back_once_however_retry_was_killed(warm, failed, tmp_path):
     def after(place: Path, witness: Witness) -> None:
         assert len([t for t in witness.look() if t.state.name == "WAITING"]) == TRIALS
