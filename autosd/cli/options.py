@@ -90,7 +90,13 @@ Pruner = Annotated[
 ]
 Slots = Annotated[int | None, typer.Option(help="Trials at the same time.")]
 Cpus = Annotated[int | None, typer.Option(help="Cores of each trial.")]
-Gpus = Annotated[float | None, typer.Option(help="GPUs of each trial; 0.5 lets two share one.")]
+Gpus = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SHARE",
+        help="GPUs of each trial: 0.5 lets two share one, auto as many as its memory holds.",
+    ),
+]
 Storage = Annotated[
     str | None, typer.Option(metavar="URL", help="A database server; default: the folder.")
 ]

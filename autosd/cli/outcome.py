@@ -118,6 +118,8 @@ def show_forecast(definition: StudyDefinition, expected: "Forecast", console: Co
     console.print(made)
     shared = ", ".join(expected.space["training"]) or "none"
     console.print(f"parameters: {expected.space['parameters']}; shared by all: {shared}")
+    if expected.gpus:
+        console.print(f"GPUs: {expected.gpus}", markup=False, soft_wrap=True)
     enough = "" if expected.enough else ", which is not enough"
     console.print(
         f"{definition.trials} trials on {expected.slots} slots, finalists included: about "

@@ -125,6 +125,7 @@ def _forecast(ready: "Ready", directory: Path, engine: "EngineChoice", as_json: 
                 "seconds": expected.seconds,
                 "bytes": expected.bytes,
                 "free": expected.free,
+                "gpus": expected.gpus or None,
             }
         )
         return

@@ -74,6 +74,8 @@ def _show_state(state: "State", console: Console) -> None:
         table.add_row("best", escape(state.winner.line))
     if state.utilisation is not None:
         table.add_row("slots", f"{percent(state.utilisation)} of their time spent training")
+    if state.gpus:
+        table.add_row("GPUs", escape(state.gpus))
     console.print(table)
     for failure in state.failures:
         reason = f"trial {failure['trial']} {failure['state']}: {failure['reason']}"

@@ -40,7 +40,7 @@ class Resident:
         return self._images.index_select(0, rows)
 
     def batches(self, order: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for index in order.to(self._device).split(size):
+        for index in _sent(order, self._device).split(size):
             yield index, self.fetch(index)
 
 
@@ -83,6 +83,12 @@ class Streamed:
         rows = self._dataset.rows[index.numpy()]
         pixels = torch.from_numpy(np.take(self._dataset.images, rows, axis=0))
         return pixels.pin_memory() if self._device.type == "cuda" else pixels
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device that nobody waits for: only pinned memory allows that."""
+    pinned = tensor.pin_memory() if device.type == "cuda" else tensor
+    return pinned.to(device, non_blocking=True)
 
 
 def place(dataset: Dataset, device: torch.device, resident_share: float) -> Pixels:

@@ -53,7 +53,7 @@ def search(
     pruner: str | None = None,
     slots: int | None = None,
     cpus_per_trial: int | None = None,
-    gpus_per_trial: float | None = None,
+    gpus_per_trial: float | str | None = None,
     storage: str | None = None,
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,

@@ -8,7 +8,9 @@ from autosd.data.dataset import Data
 from autosd.recipe import Recipe, SlotSpec
 from autosd.results.room import RESERVE, finalist_runs, free, search_bytes
 from autosd.search.engines import EngineChoice, slots_of
+from autosd.search.needs import in_words
 from autosd.search.run import Ready
+from autosd.search.study import study_path
 from autosd.strategies.costs import planned_epochs
 from autosd.training.trainer import Trainer
 
@@ -26,6 +28,7 @@ class Forecast:
         seconds: of the whole study if nothing is pruned, about.
         bytes: on disk at its end, about.
         free: bytes free on that disk.
+        gpus: which share of a GPU trials get and why; empty where they need none.
     """
 
     space: dict[str, Any]
@@ -34,6 +37,7 @@ class Forecast:
     seconds: float
     bytes: float
     free: float
+    gpus: str = ""
 
     @property
     def enough(self) -> bool:
@@ -60,6 +64,7 @@ def forecast(ready: Ready, root: Path, engine: EngineChoice = "ray") -> Forecast
         seconds=runs * mean / slots,
         bytes=search_bytes(definition, ready.data, slots),
         free=free(root),
+        gpus=in_words(study_path(root, definition.name), each.gpus),
     )
 
 

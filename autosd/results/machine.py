@@ -88,7 +88,7 @@ def gpus() -> list[Finding]:
         Finding(
             f"GPU {number}",
             f"{of.name}, {of.total_memory / 1e9:.0f} GB",
-            advice="use it with --gpus-per-trial 0.5 (two trials share it)",
+            advice="--gpus-per-trial auto: as many trials share it as its memory holds",
         )
         for number, of in enumerate(found)
     ]

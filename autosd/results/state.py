@@ -11,6 +11,7 @@ from autosd.search import ending, ledger
 from autosd.search.ledger import Counts
 from autosd.search.lock import LockUnusable, lock_if_free, read_owner
 from autosd.search.meter import Use
+from autosd.search.needs import in_words
 from autosd.search.queue import requests
 from autosd.search.records import TrialRecord
 from autosd.search.study import StudyFolder, close
@@ -33,6 +34,7 @@ class State:
         model_dir: the winner's student, None where there is none yet.
         ended: why the search ended before its plan was full, in words; empty where it did not.
         queued: recipes that users asked for and that are no trials yet.
+        gpus: which share of a GPU runs get and why; empty where they need none.
     """
 
     name: str
@@ -46,6 +48,7 @@ class State:
     model_dir: Path | None
     ended: str = ""
     queued: int = 0
+    gpus: str = ""
 
     def need_winner(self) -> Winner:
         """The winner.
@@ -72,6 +75,7 @@ class State:
             "failures": self.failures,
             "ended": self.ended or None,
             "queued": self.queued,
+            "gpus": self.gpus or None,
         }
 
 
@@ -122,6 +126,7 @@ def read(name: str, root: Path) -> State:
         model_dir=folder.best if kept else None,
         ended=ended,
         queued=len(requests(folder.path)),
+        gpus=in_words(folder.path, plan.per_trial.gpus),
     )
 
 

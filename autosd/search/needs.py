@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from autosd.files import write_json
 from autosd.recipe import fingerprint
@@ -44,6 +44,14 @@ class Measured:
     base: str
     strategies: str
     peak_bytes: int
+
+
+def in_words(study: Path, gpus: float | Literal["auto"]) -> str:
+    """Which share of a GPU the runs of a study get and why, in one line; empty without GPUs."""
+    if gpus != "auto":
+        return f"{gpus:g} for each run, as asked for" if gpus else ""
+    measured = Needs(study / FILE).describe()
+    return measured or "auto: nothing is measured yet, so the first run gets a whole one"
 
 
 def needs_of(job: Job) -> "Needs":

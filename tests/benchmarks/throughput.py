@@ -6,7 +6,13 @@ step): same network, batch and augmentation, one thread, each loop in a process 
 interleaved, medians over rounds of process CPU time, which other load on the machine disturbs
 least. The ratio is printed last.
 
+On a GPU the clock on the wall is read when the GPU has finished; our loops keep images there, in
+channels_last, and bf16 by autocast. The plain loop stays as it is, with its batches copied over.
+
     --model resnet8 resnet20 resnet18   networks at 32x32x3
+    --device cuda                       all of it on a GPU
+    --compile default reduce-overhead   our bf16 loop with a compiled student besides; the second
+                                        replays CUDA graphs
     --strategy all                      cost of each strategy against cross-entropy instead,
                                         beside the cost it declares; among them
                                         `linear_heads` of `strategies/` beside this file
@@ -59,14 +65,14 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         for model in options.model:
-            steps = steps_for(model, options.batch_size, options.seconds)
+            steps = steps_for(model, options)
             path = pixels(options.data, steps * options.batch_size, Path(folder) / f"{model}.npz")
             recipe = base_recipe(model, options, path)
             data = load_data(recipe.data, cache=Path(folder))
             if options.strategy:
-                compare_strategies(recipe, data, options.strategy, options.rounds)
+                compare_strategies(recipe, data, options)
             else:
-                compare_loops(recipe, data, options.rounds)
+                compare_loops(recipe, data, options)
 
 
 def parse_options() -> argparse.Namespace:
@@ -78,20 +84,32 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=1.5, help="about, of one fast epoch")
     parser.add_argument("--precision", default="auto", help="with --strategy: auto, fp32, bf16")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--compile", nargs="+", default=[], help="modes of torch.compile")
     parser.add_argument("--data", type=Path, help="npz file with train_images and train_labels")
     return parser.parse_args()
 
 
-def steps_for(model: str, batch_size: int, seconds: float) -> int:
-    """Steps of a float32 epoch of about `seconds`, from the time of one step without data."""
-    student = build_student(ModelSpec(name=model), CLASSES, (3, SIDE, SIDE), seed=0)
-    images = torch.rand(batch_size, 3, SIDE, SIDE)
-    durations = []
-    for _ in range(2):
+def steps_for(model: str, options: argparse.Namespace) -> int:
+    """Steps of a float32 epoch of about `--seconds`, from the time of one step without data."""
+    spec = ModelSpec(name=model)
+    student = build_student(spec, CLASSES, (3, SIDE, SIDE), seed=0).to(options.device)
+    images = torch.rand(options.batch_size, 3, SIDE, SIDE, device=options.device)
+    step = partial(timed, lambda: student(images).sum().backward(), options.device)
+    return max(3, round(options.seconds / min(step() for _ in range(3))))
+
+
+def timed(act: Callable[[], object], device: str) -> float:
+    """CPU seconds of this process; of a GPU, seconds on the wall until it has done everything."""
+    if device == "cpu":
         begin = time.process_time()
-        student(images).sum().backward()
-        durations.append(time.process_time() - begin)
-    return max(3, round(seconds / min(durations)))
+        act()
+        return time.process_time() - begin
+    torch.cuda.synchronize()
+    begin = time.perf_counter()
+    act()
+    torch.cuda.synchronize()
+    return time.perf_counter() - begin
 
 
 def pixels(source: Path | None, count: int, path: Path) -> Path:
@@ -164,9 +182,9 @@ class Pictures(TorchDataset[tuple[Tensor, int]]):
         return self.transform(self.pictures[index]), self.labels[index]
 
 
-def plain_loop(recipe: Recipe, data: Data) -> Loop:
+def plain_loop(recipe: Recipe, data: Data, device: str) -> Loop:
     """An epoch of the loop a user would write, around the same network."""
-    student = build_student(recipe.model, CLASSES, data.image_shape, seed=0).train()
+    student = build_student(recipe.model, CLASSES, data.image_shape, seed=0).train().to(device)
     loader = DataLoader(Pictures(data), recipe.batch_size, shuffle=True, num_workers=0)
     optimizer = torch.optim.SGD(
         student.parameters(), recipe.optimizer.lr, momentum=0.9, nesterov=True, weight_decay=5e-4
@@ -176,7 +194,7 @@ def plain_loop(recipe: Recipe, data: Data) -> Loop:
         total = 0.0
         for images, labels in loader:
             optimizer.zero_grad()
-            loss = F.cross_entropy(student(images), labels)
+            loss = F.cross_entropy(student(images.to(device)), labels.to(device))
             loss.backward()
             optimizer.step()
             total += loss.item()
@@ -185,56 +203,64 @@ def plain_loop(recipe: Recipe, data: Data) -> Loop:
     return epoch, 1.0
 
 
-def our_loop(recipe: Recipe, data: Data, **changes: object) -> Loop:
+def our_loop(recipe: Recipe, data: Data, device: str, mode: str = "", **changes: object) -> Loop:
     """An epoch of the trainer, without evaluation, of the recipe with some keys changed."""
     changed = Recipe.parse({**recipe.mapping(), **changes})
-    trainer = Trainer(changed, data, evaluate_on=())
+    trainer = Trainer(changed, data, evaluate_on=(), device=device)
+    if mode:
+        activations = torch.compile(trainer.student.activations, mode=mode)
+        trainer.student.activations = activations  # type: ignore[method-assign]
     reports = trainer.epochs()
     return lambda: next(reports), trainer.cost.step
 
 
-def data_path(recipe: Recipe, data: Data) -> Loop:
+def data_path(recipe: Recipe, data: Data, device: str) -> Loop:
     """An epoch of the loader alone."""
     loader = Loader(
         data.part("train"),
         data,
         batch_size=recipe.batch_size,
         augment=recipe.augment,
+        device=device,
         drop_single=True,
     )
-    clock = Clock(0, 1, loader.steps_per_epoch)
+    clock = Clock(0, 1, loader.steps_per_epoch, device=torch.device(device))
     return lambda: [batch.fresh for batch in loader.epoch(clock)], 0.0
 
 
-def compare_loops(recipe: Recipe, data: Data, rounds: int) -> None:
+def compare_loops(recipe: Recipe, data: Data, options: argparse.Namespace) -> None:
     """Print images per second of each loop and the ratios to the plain one."""
+    device, rounds = options.device, options.rounds
+    ours = {"fp32": {"precision": "fp32"}, "bf16": {"precision": "bf16"}}
+    ours |= {mode: {"precision": "bf16", "mode": mode} for mode in options.compile}
     loops = {
-        "plain": partial(plain_loop, recipe, data),
-        "fp32": partial(our_loop, recipe, data, precision="fp32"),
-        "bf16": partial(our_loop, recipe, data, precision="bf16"),
-        "data": partial(data_path, recipe, data),
+        "plain": partial(plain_loop, recipe, data, device),
+        **{name: partial(our_loop, recipe, data, device, **how) for name, how in ours.items()},
+        "data": partial(data_path, recipe, data, device),
     }
     with ExitStack() as stack:
-        runners = {name: stack.enter_context(Runner(make)) for name, make in loops.items()}
+        runners = {name: stack.enter_context(Runner(make, device)) for name, make in loops.items()}
         times = interleaved(runners, rounds)
     images = data.counts["train"]
     print(f"{recipe.model.name}, batch {recipe.batch_size}, {images} images, {rounds} rounds")
-    for name in ("plain", "fp32", "bf16"):
-        print(f"  {name:6s} {images / statistics.median(times[name]):9.0f} images/s")
+    for name in ("plain", *ours):
+        print(f"  {name:15s} {images / statistics.median(times[name]):9.0f} images/s")
     print(f"  data path: {100 * ratio(times, 'data', 'bf16')[1]:.2f} % of a bf16 step")
-    for name in ("fp32", "bf16"):
+    for name in ours:
         low, middle, high = ratio(times, "plain", name)
         print(f"  ratio {name} / plain  {middle:.2f}  [{low:.2f} to {high:.2f}]", flush=True)
 
 
-def compare_strategies(recipe: Recipe, data: Data, names: list[str], rounds: int) -> None:
+def compare_strategies(recipe: Recipe, data: Data, options: argparse.Namespace) -> None:
     """Print what a step of each strategy costs, cross-entropy's as 1, beside what it declares."""
-    chosen = sorted(discover()) if names == ["all"] else names
+    device, rounds = options.device, options.rounds
+    chosen = sorted(discover()) if options.strategy == ["all"] else options.strategy
     print(f"{recipe.model.name}, batch {recipe.batch_size}: cost of a step, cross-entropy = 1")
     print(f"  {'strategy':20s} measured  [quartiles]       declared  measured / declared")
-    with Runner(partial(our_loop, recipe, data)) as base:
+    with Runner(partial(our_loop, recipe, data, device), device) as base:
         for name in chosen:
-            with Runner(partial(our_loop, recipe, data, strategies=[name])) as own:
+            make = partial(our_loop, recipe, data, device, strategies=[name])
+            with Runner(make, device) as own:
                 times = interleaved({"base": base, name: own}, rounds)
             low, middle, high = ratio(times, name, "base")
             quartiles = f"[{low:.2f} to {high:.2f}]"
@@ -248,10 +274,10 @@ def compare_strategies(recipe: Recipe, data: Data, names: list[str], rounds: int
 class Runner:
     """A loop in a process of its own, so that no loop sees what another does to its process."""
 
-    def __init__(self, make: Callable[[], Loop]) -> None:
+    def __init__(self, make: Callable[[], Loop], device: str) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, make), daemon=True)
+        self._process = context.Process(target=serve, args=(theirs, make, device), daemon=True)
         self._process.start()
         self.declared: float = self._pipe.recv()
 
@@ -263,25 +289,23 @@ class Runner:
         self._process.join()
 
     def seconds(self) -> float:
-        """Process CPU seconds of one more epoch."""
+        """Seconds of one more epoch, as `timed` takes them."""
         self._pipe.send(True)
         taken: float = self._pipe.recv()
         return taken
 
 
-def serve(pipe: Connection, make: Callable[[], Loop]) -> None:
+def serve(pipe: Connection, make: Callable[[], Loop], device: str) -> None:
     """Run an epoch whenever asked to, and say how long it took."""
     torch.set_num_threads(1)
     epoch, declared = make()
     pipe.send(declared)
     while pipe.recv():
-        begin = time.process_time()
-        epoch()
-        pipe.send(time.process_time() - begin)
+        pipe.send(timed(epoch, device))
 
 
 def interleaved(runners: dict[str, Runner], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of an epoch of each loop, taken in turns; the first turn warms up."""
+    """Seconds of an epoch of each loop, taken in turns; the first turn warms up."""
     times: dict[str, list[float]] = {name: [] for name in runners}
     for turn in range(rounds + 1):
         for name, runner in runners.items():

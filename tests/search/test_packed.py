@@ -7,12 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from autosd.search.capacity import PARTS, Room, gpus_for, part_of_gpu, room_on
+from autosd.errors import AutosdError
+from autosd.recipe import SlotSpec
+from autosd.search.capacity import (
+    PARTS,
+    Room,
+    gpus_for,
+    part_of_gpu,
+    processors,
+    room_on,
+    slots_for,
+)
 from autosd.search.jobs import DONE, WAIT, Job, Result
-from autosd.search.needs import CONTEXT_BYTES, FILE, Needs
+from autosd.search.needs import CONTEXT_BYTES, FILE, Needs, in_words
 from autosd.search.packed import Packed
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -294,3 +306,42 @@ def test_trial_without_room_waits_in_the_record_until_it_can_start(tmp_path: Pat
         assert shown == machine.seen
         assert drive.ledger.counts(study).counted == 6
         drive.close(study)
+
+
+# The definition
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus_", "share"), [("auto", "auto", 1), ("0.5", 0.5, 0.5), (2, 2, 2)]
+)
+def test_gpus_of_a_trial_are_a_number_or_auto(given: object, gpus_: object, share: float) -> None:
+    each = SlotSpec.model_validate({"gpus": given})
+    assert (each.gpus, each.share) == (gpus_, share)
+
+
+@pytest.mark.parametrize("given", ["some", -1, 1.5, None])
+def test_other_gpus_are_refused(given: object) -> None:
+    with pytest.raises(ValidationError):
+        SlotSpec.model_validate({"gpus": given})
+
+
+def test_auto_has_as_many_slots_as_cores_and_no_more_than_a_gpu_can_be_divided_into(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    auto = SlotSpec(cpus=1, gpus="auto")
+    assert slots_for(None, auto) == min(processors(), 32)
+    assert slots_for(32, auto) == 32
+    with pytest.raises(AutosdError, match="room for 32"):
+        slots_for(33, auto)
+
+
+def test_share_and_its_reason_are_one_line(tmp_path: Path) -> None:
+    assert in_words(tmp_path, 0.0) == ""
+    assert in_words(tmp_path, 0.5) == "0.5 for each run, as asked for"
+    assert "the first run gets a whole one" in in_words(tmp_path, "auto")
+    needs = Needs(tmp_path / FILE)
+    needs.learn(job(), memory(1))
+    needs.learn(job("toast"), memory(5))
+    told = "2 recipes measured: 1 to 5 of 24 GiB, so 1/8 to 1/3 of a GPU each"
+    assert in_words(tmp_path, "auto") == told
