@@ -111,10 +111,10 @@ def runs(count: int, seed: int = 0) -> list[Run]:
     ]
 
 
-def list_of(folder: Path, some: list[Run]) -> ListBridge:
+def list_of(folder: Path, some: list[Run], token: str = "") -> ListBridge:
     """A list of runs under a study's folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    job = Job("", {}, "", gpus=1.0, lock=str(folder.parent / ".lock"))
+    job = Job("", {}, "", gpus=1.0, token=token, lock=str(folder.parent / ".lock"))
     return ListBridge(Plan(folder, "digits", job), some, Meter(1))
 
 
@@ -146,8 +146,10 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["GPUS"] = str(options.root / "events")
     with raised(), RayEngine(options.slots, gpus=1 / 16, cards=2) as engine:
-        bridge = list_of(options.root / "list" / "finalists", runs(options.runs))
-        engine.run(Packed(bridge, lambda: "01"), GpuWorker)
+        with StudyLock(options.root / "list" / ".lock") as lock:
+            some = runs(options.runs)
+            bridge = list_of(options.root / "list" / "finalists", some, lock.token)
+            engine.run(Packed(bridge, lambda: "01"), GpuWorker)
         if bridge.failures:
             raise SystemExit(str(bridge.failures))
         study(options.root, engine, options.trials, options.slots)

@@ -21,7 +21,7 @@ import gpus
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 SCRIPT = Path(gpus.__file__)
 HANG = 900.0
-RUNS, TRIALS = 16, 10
+RUNS, TRIALS = 10, 6
 
 
 @pytest.fixture(scope="module")
