@@ -16,9 +16,13 @@ class WorkFailed(AutosdError):
 
 
 class EngineLost(AutosdError):
-    """Ray or a machine went away; what was finished is kept and the same command goes on."""
+    """Ray, a machine or a disk failed; what was finished is kept and the same command goes on."""
 
     exit_code = 75
+
+
+class DataUnreadable(AutosdError):
+    """The data set that the input names is gone or damaged where it is needed."""
 
 
 class Stopped(AutosdError):

@@ -236,6 +236,7 @@ class StudyDefinition(Document):
     slots: int | None = Field(None, ge=1)
     time_budget: float | None = Field(None, gt=0, description="seconds")
     patience: int | None = Field(None, ge=1, description="trials without a better best value")
+    epoch_seconds: float | None = Field(None, gt=0, description="an epoch that takes longer hangs")
     seed: int = Field(0, ge=0, lt=2**31)
 
     @field_validator("name")

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from autosd.results.outcome import winner
-from autosd.search.bridge import KEPT_CHECKPOINTS
+from autosd.search.kept import KEPT_CHECKPOINTS
 from autosd.search.records import TrialRecord, visible
 from autosd.search.study import StudyFolder
 

@@ -227,6 +227,7 @@ class _Work:
             lock=str(self.folder.lock_path.resolve()),
             cpus=each.cpus,
             gpus=each.share,
+            epoch_seconds=definition.epoch_seconds,
         )
         by_entry = [self.runs(entry) for entry in self.field.entries]
         runs = [run for of_seed in zip(*by_entry, strict=True) for run in of_seed]

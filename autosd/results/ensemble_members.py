@@ -76,6 +76,7 @@ def train_again(wanted: Sequence[Candidate], members: Path, work: Work) -> list[
         lock=str(folder.lock_path.resolve()),
         cpus=each.cpus,
         gpus=each.share,
+        epoch_seconds=folder.definition.epoch_seconds,
         root=str(folder.path),
     )
     runs = [Run(one.label, one.recipe) for one in wanted]

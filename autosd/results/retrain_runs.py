@@ -91,6 +91,7 @@ def _job(folder: StudyFolder, lock: StudyLock) -> Job:
         lock=str(folder.lock_path.resolve()),
         cpus=each.cpus,
         gpus=each.share,
+        epoch_seconds=folder.definition.epoch_seconds,
         root=str(folder.path),
     )
 

@@ -10,7 +10,7 @@ from autosd.errors import AutosdError
 from autosd.models.build import build_student
 from autosd.recipe import FinalistSpec, Recipe, StudyDefinition
 from autosd.search import ledger
-from autosd.search.bridge import KEPT_CHECKPOINTS
+from autosd.search.kept import KEPT_CHECKPOINTS
 from autosd.search.lists import Run
 from autosd.search.study import StudyFolder, close, study_path
 

@@ -1,19 +1,28 @@
-"""What every engine does around a bridge: ends the run when asked to or when it has lost the study,
-and writes the log.
-"""
+"""What every engine does around a bridge: ends what must end, says why, and writes the log."""
 
 import logging
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from autosd.errors import Stopped
+from autosd.search.blame import halted
 from autosd.search.jobs import DONE, Answer, Bridge, Failure, Job, Result, failure
+from autosd.search.limit import hung
 from autosd.search.lock import StudyLock, holding
 from autosd.search.progress import Watch
 from autosd.search.requests import Lookout, StopRequest, withdraw
 
 logger = logging.getLogger(__name__)
+
+
+TIMES_LONGEST = 10
+LEAST_SECONDS = 1800.0
+"""Where the study sets no limit, an epoch hangs after ten times the longest one seen so far, and
+not before half an hour."""
 
 
 class Attended:
@@ -22,13 +31,17 @@ class Attended:
     Epochs in progress are finished and recorded; their runs are handed back as interrupted, with
     their checkpoints. An urgent request interrupts this process as SIGTERM would. Nothing reaches
     the bridge any more once another process has taken over the study.
+
+    Every job is told how long an epoch may take. An engine whose workers are processes of their own
+    ends one that takes longer; in this process that can only be seen when the epoch is over.
     """
 
     def __init__(self, bridge: Bridge, watch: Watch) -> None:
         self.bridge, self.watch = bridge, watch
         self._lookout: Lookout | None = None
         self._lock: StudyLock | None = None
-        self._cut: set[str] = set()
+        self._cut: dict[str, Failure] = {}
+        self._longest = 0.0
         self._ended = False
 
     def ask(self) -> Answer:
@@ -36,29 +49,34 @@ class Attended:
             self._ended = True
             return DONE
         self._check_lock()
-        answer = self.bridge.ask()
+        with _disk_faults():
+            answer = self.bridge.ask()
         if isinstance(answer, Job):
             self._look_out(answer)
             logger.info("%s begins (%s)", _name(answer), ", ".join(answer.strategies))
+            return replace(answer, epoch_seconds=answer.epoch_seconds or self._generous)
         return answer
 
     def report(self, job: Job, result: Result) -> bool:
         self._check_lock()
         _log_epoch(job, result)
-        go_on = self.bridge.report(job, result)
+        self._longest = max(self._longest, result["seconds"])
+        with _disk_faults():
+            go_on = self.bridge.report(job, result)
         if go_on and self._request is not None:
-            self._cut.add(job.key)
+            self._cut[job.key] = failure("interrupted", "stopped as asked")
             self._ended = True
-            return False
-        return go_on
+        elif go_on and job.epoch_seconds and result["seconds"] > job.epoch_seconds:
+            self._cut[job.key] = hung(job)
+        return go_on and job.key not in self._cut
 
     def complete(self, job: Job, result: Result | None, error: Failure | None) -> None:
         self._check_lock()
-        if error is None and job.key in self._cut:
-            error = failure("interrupted", "stopped as asked")
-        self._cut.discard(job.key)
+        cut = self._cut.pop(job.key, None)
+        error = error or cut
         _log_end(job, result, error)
-        self.bridge.complete(job, result, error)
+        with _disk_faults():
+            self.bridge.complete(job, result, error)
 
     def put_back(self, job: Job) -> None:
         self.bridge.put_back(job)
@@ -68,7 +86,8 @@ class Attended:
             self._lookout.over.set()
             if self._ended:  # else the request is for what this process does next
                 withdraw(self._lookout.lock, self._lookout.token)
-        self.bridge.close()
+        with _disk_faults():
+            self.bridge.close()
 
     def check(self) -> None:
         """To be called after the run.
@@ -86,6 +105,11 @@ class Attended:
             self._lock.check()
 
     @property
+    def _generous(self) -> float | None:
+        """What no epoch takes that does not hang; None before the first one is over."""
+        return max(LEAST_SECONDS, TIMES_LONGEST * self._longest) if self._longest else None
+
+    @property
     def _request(self) -> StopRequest | None:
         return None if self._lookout is None else self._lookout.request
 
@@ -100,6 +124,22 @@ class Attended:
         interrupted = request.now and _interrupt()
         what = "ends now" if interrupted else "the epochs in progress are finished and kept"
         self.watch.say(f"asked to stop by {request.by}: {what}")
+
+
+@contextmanager
+def _disk_faults() -> Iterator[None]:
+    """End the run in a way that it can go on from where the disk does not take its record.
+
+    Raises:
+        EngineLost: it is full, read-only or faulty.
+    """
+    try:
+        yield
+    except Exception as error:
+        lost = halted(error)
+        if lost is None:
+            raise
+        raise lost from error
 
 
 def _interrupt() -> bool:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
-from autosd.files import write_text
 from autosd.recipe import Recipe
-from autosd.search import ending, folders, ledger, records
+from autosd.search import ending, errorfile, folders, ledger, records
 from autosd.search.curve import Curve
-from autosd.search.jobs import DONE, WAIT, Answer, Failure, Job, Result
+from autosd.search.faults import Kind, then
+from autosd.search.floor import Floor
+from autosd.search.jobs import DONE, WAIT, Answer, Failure, Job, Result, failure
+from autosd.search.kept import Kept, complete
 from autosd.search.meter import USE, Meter
 from autosd.search.progress import Best, Progress, Quiet, Running, Watch, seconds_left
 from autosd.search.pruners import Decision, decide
@@ -27,7 +29,6 @@ from autosd.search.space import Space
 
 logger = logging.getLogger(__name__)
 
-KEPT_CHECKPOINTS = 5
 DIGITS = 6
 """Decimal places of values in the record; an image of a million is still seen."""
 
@@ -94,8 +95,15 @@ class _Live:
 class StudyBridge:
     """Serves the trials of a study and keeps its record true at every moment."""
 
-    def __init__(self, search: Search, meter: Meter, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        search: Search,
+        meter: Meter,
+        watch: Watch | None = None,
+        floor: Floor | None = None,
+    ) -> None:
         self.search, self.meter, self.watch = search, meter, watch or Quiet()
+        self.floor = floor or Floor(meter)
         self.announced = False
         self._live: dict[str, _Live] = {}
         self._twin: int | None = None
@@ -103,8 +111,7 @@ class StudyBridge:
         self._counts = ledger.counts(search.study)
         self._before = self._counts.counted
         self._best = _best(search.study)
-        self._kept = _kept(search)
-        _clear(search, self._kept)
+        self._kept = Kept(search.study, search.folder)
 
     # Asking
 
@@ -114,16 +121,20 @@ class StudyBridge:
         if any(live.trial.number == self._twin for live in self._live.values()):
             return WAIT
         while self._wants_more():
+            alone = ledger.next_is_alone(study)
+            if not self.floor.admits(self, alone):
+                return WAIT
             self.search.propose()
             trial, recipe = ledger.ask(study, self.search.space, self.search.base)
             first = ledger.first_like(study, trial)
             if first is None:
-                return self._start(trial, recipe)
+                return self._start(trial, recipe, alone)
             ledger.tell_duplicate(study, trial, first)
             if first.state is TrialState.RUNNING:
                 self._twin = first.number
                 return WAIT
         self._say_why()
+        self.floor.admits(self)
         return WAIT if self._live else DONE
 
     @property
@@ -137,10 +148,9 @@ class StudyBridge:
         self.search.take_up()
         return not self.over
 
-    def _start(self, trial: Trial, recipe: Recipe) -> Job:
+    def _start(self, trial: Trial, recipe: Recipe, alone: bool) -> Job:
         number = ledger.lineage(trial)
-        key = f"trials/{number:04d}"
-        folder = self.search.folder / key
+        key, folder = _key(number), self._folder(number)
         folders.take(folder, recipe)
         self._live[key] = _Live(
             trial,
@@ -149,6 +159,7 @@ class StudyBridge:
             budget=recipe.epochs,
             epochs=recipe.epochs,
         )
+        self.floor.enter(key, alone)
         self._after()
         return replace(
             self.search.job,
@@ -156,6 +167,7 @@ class StudyBridge:
             recipe=recipe.mapping(),
             folder=str(folder.resolve()),
             number=trial.number,
+            alone=alone,
         )
 
     # Reporting
@@ -175,7 +187,8 @@ class StudyBridge:
         self.meter.step(result["seconds"])
         history = result["history"]
         live.curve.add(history)
-        if history:
+        if history and result["failure"] is None:
+            self.floor.worked()
             live.epochs = history[-1].get("epochs", live.epochs)
             live.cost = records.declared_cost(history[-1])
         values = [
@@ -193,21 +206,27 @@ class StudyBridge:
     def complete(self, job: Job, result: Result | None, error: Failure | None) -> None:
         """Record the last epoch, then tell the end and tidy up."""
         live = self._live.pop(job.key)
+        self.floor.leave(job.key)
         if result is not None and result["done"]:
             self._record(live, result)
-        failure = error or (result["failure"] if result is not None else None)
-        if failure is None and live.epoch and not math.isfinite(live.value):
-            failure = _not_finite(live.epoch, self.search.objective)
-        if failure is not None:
-            self._fail(live, failure)
+        fault = error or (result["failure"] if result is not None else None)
+        if fault is None and live.epoch and not math.isfinite(live.value):
+            fault = _not_finite(live.epoch, self.search.objective)
+        if fault is not None and fault["kind"] != "interrupted":
+            self._fail(live, fault)
+        elif fault is not None:
+            self._requeue(live, "interrupted", fault["why"])
         elif live.decision is not None:
             self._prune(live, live.decision)
         elif result is not None and result["done"]:
             self._finish(live)
         else:
-            self._requeue(live, "the time budget was spent" if self._spent() else "interrupted")
+            spent = "the time budget was spent" if self._spent() else "interrupted"
+            self._requeue(live, "interrupted", spent)
         self._store_use()
         self._after()
+        if fault is not None:
+            self.floor.check(fault["why"])
 
     def put_back(self, job: Job) -> None:
         """The trial waits again, with the parameters it has; the next `ask` takes it up."""
@@ -223,42 +242,38 @@ class StudyBridge:
     def _finish(self, live: _Live) -> None:
         number, study = ledger.lineage(live.trial), self.search.study
         ledger.tell_complete(study, live.trial, live.value, **self._facts(live))
-        self._keep(number, live.value)
+        self._kept.keep(number, live.value)
         if self._best is None or self._better(live.value, self._best.value):
             self._best = Best(live.trial.number, live.value, live.family)
 
     def _prune(self, live: _Live, decision: Decision) -> None:
         facts = {**self._facts(live), **decision.facts()}
         ledger.tell_pruned(self.search.study, live.trial, **facts)
-        self._drop(ledger.lineage(live.trial))
+        self._kept.drop(ledger.lineage(live.trial))
 
-    def _fail(self, live: _Live, failure: Failure) -> None:
-        if failure["kind"] == "diverged":
+    def _fail(self, live: _Live, fault: Failure) -> None:
+        """Note what happened; the sampler learns from a divergence, the rest may go again."""
+        number = ledger.lineage(live.trial)
+        errorfile.add(self._folder(number), f"trial {live.trial.number}", fault)
+        if fault["kind"] == "diverged":
             epoch = live.epoch if not math.isfinite(live.value) and live.epoch else live.epoch + 1
             step, facts = live.step(epoch), self._facts(live)
-            ledger.tell_diverged(self.search.study, live.trial, step, failure["why"], **facts)
-            self._drop(ledger.lineage(live.trial))
-        elif failure["kind"] == "error":
-            self._error(live, failure)
-        else:
-            self._requeue(live, failure["why"])
-
-    def _error(self, live: _Live, failure: Failure) -> None:
-        number = ledger.lineage(live.trial)
-        if failure["traceback"]:
-            write_text(self.search.folder / f"trials/{number:04d}/error.txt", failure["traceback"])
-        ledger.set_facts(live.trial, self._facts(live))
-        again = ledger.requeue_then_fail(self.search.study, live.trial, "error", failure["why"])
+            ledger.tell_diverged(self.search.study, live.trial, step, fault["why"], **facts)
+            self._kept.drop(number)
+            return
+        blamed = self.floor.blames(_key(number), fault["kind"]) and not self.floor.failing
+        again = self._requeue(live, fault["kind"], fault["why"], blamed)
         if not again:
-            self._drop(number)
+            self._kept.drop(number)
         self.watch.say(
-            f"trial {live.trial.number} ({live.family}) failed: {failure['why']}"
-            + ("; it is tried once more" if again else "")
+            f"trial {live.trial.number} ({live.family}) failed: {fault['why']}"
+            + (f"; {then(fault['kind'])}" if again else "")
         )
 
-    def _requeue(self, live: _Live, why: str) -> None:
+    def _requeue(self, live: _Live, kind: Kind, why: str, blamed: bool = True) -> bool:
+        """Hand a trial back, or let its failure stay; whether it goes again."""
         ledger.set_facts(live.trial, self._facts(live))
-        ledger.requeue_then_fail(self.search.study, live.trial, "interrupted", why)
+        return ledger.requeue_then_fail(self.search.study, live.trial, kind, why, blamed)
 
     def _facts(self, live: _Live) -> dict[str, Any]:
         worker = live.worker or {}
@@ -271,6 +286,9 @@ class StudyBridge:
             "device": worker.get("device"),
         }
 
+    def _folder(self, number: int) -> Path:
+        return self.search.folder / _key(number)
+
     def _after(self) -> None:
         self._counts = ledger.counts(self.search.study)
         self._tell()
@@ -278,18 +296,6 @@ class StudyBridge:
     def _store_use(self) -> None:
         use = {name: round(value, 3) for name, value in asdict(self.meter.use()).items()}
         self.search.study.set_user_attr(USE, use)
-
-    # Checkpoints: while a trial lives, afterwards for the best few.
-
-    def _keep(self, number: int, value: float) -> None:
-        self._kept.append((value, number))
-        self._kept.sort(key=lambda entry: entry[0], reverse=not self._minimise)
-        for _, dropped in self._kept[KEPT_CHECKPOINTS:]:
-            self._drop(dropped)
-        del self._kept[KEPT_CHECKPOINTS:]
-
-    def _drop(self, number: int) -> None:
-        (self.search.folder / _checkpoint(number)).unlink(missing_ok=True)
 
     @property
     def _minimise(self) -> bool:
@@ -352,44 +358,18 @@ def _value(record: dict[str, Any], objective: str) -> float:
 
 def _not_finite(epoch: int, objective: str) -> Failure:
     why = f"diverged at epoch {epoch}: {objective} of val"
-    return {"kind": "diverged", "why": why, "traceback": ""}
+    return failure("diverged", why)
 
 
-def _checkpoint(number: int) -> str:
-    return f"trials/{number:04d}/last.pt"
+def _key(number: int) -> str:
+    """Of all attempts of a trial, by the number of the first one."""
+    return f"trials/{number:04d}"
 
 
 def _best(study: optuna.Study) -> Best | None:
-    complete = _complete(study)
-    if not complete:
+    found = complete(study)
+    if not found:
         return None
     pick = min if study.direction is optuna.study.StudyDirection.MINIMIZE else max
-    trial = pick(complete, key=lambda trial: trial.value or 0.0)
+    trial = pick(found, key=lambda trial: trial.value or 0.0)
     return Best(trial.number, trial.value or 0.0, trial.params["strategy"])
-
-
-def _complete(study: optuna.Study) -> list[FrozenTrial]:
-    return [
-        trial
-        for trial in ledger.trials(study, TrialState.COMPLETE)
-        if "duplicate_of" not in trial.user_attrs
-    ]
-
-
-def _kept(search: Search) -> list[tuple[float, int]]:
-    """Value and lineage of the complete trials whose checkpoint is still there."""
-    return [
-        (trial.value or 0.0, ledger.lineage(trial))
-        for trial in _complete(search.study)
-        if (search.folder / _checkpoint(ledger.lineage(trial))).exists()
-    ]
-
-
-def _clear(search: Search, kept: list[tuple[float, int]]) -> None:
-    """Remove the checkpoints that a kill left behind of trials that have ended."""
-    alive = ledger.trials(search.study, TrialState.RUNNING, TrialState.WAITING)
-    wanted = {_checkpoint(number) for _, number in kept}
-    wanted |= {_checkpoint(ledger.lineage(trial)) for trial in alive}
-    for path in search.folder.glob("trials/*/last.pt"):
-        if path.relative_to(search.folder).as_posix() not in wanted:
-            path.unlink()

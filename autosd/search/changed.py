@@ -6,7 +6,7 @@ from typing import Any
 from autosd.recipe import StudyDefinition
 from autosd.search.space import Space
 
-MAY_CHANGE = ("trials", "slots", "time_budget", "patience")
+MAY_CHANGE = ("trials", "slots", "time_budget", "patience", "epoch_seconds")
 """Keys of a study that may be others when it is resumed."""
 Defined = tuple[StudyDefinition, Space]
 _ABSENT = object()

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NotRequired, Protocol, TypedDict
+from typing import Any, Final, NotRequired, Protocol, TypedDict
+
+from autosd.search.faults import Kind
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Job:
         cpus: threads of the run.
         gpus: share of a GPU; 0 trains on the processor.
         alone: whether nothing else runs beside it, so that it may take what memory there is.
+        epoch_seconds: longest that a step may take, None for any time.
     """
 
     key: str
@@ -51,6 +54,7 @@ class Job:
     cpus: int = 1
     gpus: float = 0.0
     alone: bool = False
+    epoch_seconds: float | None = None
 
     @property
     def gpu_share(self) -> float:
@@ -70,14 +74,9 @@ class Job:
 
 
 class Failure(TypedDict):
-    """Why a training run ended without a result.
+    """Why a training run ended without a result; `faults` says what follows from its kind."""
 
-    `diverged`: a non-finite loss or metric, evidence about the recipe. `error`: an exception or
-    a dead worker, which counts against the run. `interrupted`: the driver, the node or the user
-    ended it, which does not.
-    """
-
-    kind: Literal["diverged", "error", "interrupted"]
+    kind: Kind
     why: str
     traceback: str
 
@@ -143,7 +142,7 @@ DONE: Final = _Answer("DONE")
 Answer = Job | _Answer
 
 
-def failure(kind: Literal["diverged", "error", "interrupted"], why: str, tail: str = "") -> Failure:
+def failure(kind: Kind, why: str, tail: str = "") -> Failure:
     """A failure with its reason cut to one line of at most 300 characters."""
     line = " ".join(why.split())
     return {"kind": kind, "why": line[:300], "traceback": tail}

@@ -20,6 +20,7 @@ from autosd.search.census import Counts as Counts
 from autosd.search.census import lineage as lineage
 from autosd.search.census import may_be_retried as may_be_retried
 from autosd.search.census import superseded as superseded
+from autosd.search.faults import Kind, goes_again, must_be_alone
 from autosd.search.knobs import STRATEGY
 from autosd.search.mirror import folded, set_attributes
 from autosd.search.space import Space
@@ -27,7 +28,8 @@ from autosd.search.space import Space
 logger = logging.getLogger(__name__)
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-MOST_ATTEMPTS = 2
+FAILED_BEFORE = "failed_before"
+"""User attribute of a later attempt: how those before it failed that count against the trial."""
 LASTING = ("origin", "protected")  # those that a further attempt takes over
 
 
@@ -161,30 +163,47 @@ def set_facts(trial: Trial, facts: Mapping[str, Any]) -> None:
 def requeue_then_fail(
     study: optuna.Study,
     trial: Trial | FrozenTrial,
-    ended: Literal["interrupted", "error"],
+    ended: Kind,
     why: str = "",
-    limit: int = MOST_ATTEMPTS,
+    blamed: bool = True,
 ) -> bool:
     """Enqueue a copy of a RUNNING trial, then fail it (rule R14); whether a copy exists.
 
-    An interruption never counts against a trial; an error does, and after `limit` attempts that
-    ended in one the failure stays. A kill between the steps leaves a RUNNING trial and its copy,
-    which the next sweep completes: a trial is never lost and never doubled.
+    How often a trial may end so is the table's of `faults`; after that the failure stays. What is
+    not `blamed` on the trial counts as an interruption, which is for ever free. A kill between the
+    steps leaves a RUNNING trial and its copy, which the next sweep completes: a trial is never
+    lost and never doubled.
     """
     now = frozen(study, trial)
-    attempt = int(now.user_attrs.get("attempt", 1))
-    retry = ended == "interrupted" or attempt < limit
+    before = failed_before(now)
+    counts_as: Kind = ended if blamed else "interrupted"
+    retry = goes_again(counts_as, before)
     if retry and not _has_successor(study, now):
+        if counts_as != "interrupted":
+            before = [*before, ended]
         study.enqueue_trial(
             {**now.system_attrs.get("fixed_params", {}), **now.params},
             user_attrs=inherited(now)
-            | {RETRY: lineage(now), "attempt": attempt + (ended == "error")},
+            | {RETRY: lineage(now), "attempt": len(before) + 1}
+            | ({FAILED_BEFORE: before} if before else {}),
         )
     facts = {"ended": ended, "why": why or ended, "superseded": retry}
     for name, value in facts.items():
         study._storage.set_trial_user_attr(now._trial_id, name, value)
     study.tell(now.number, state=TrialState.FAIL)
     return retry
+
+
+def failed_before(trial: FrozenTrial) -> list[str]:
+    """Kinds of the attempts before this one that count against the trial."""
+    return list(trial.user_attrs.get(FAILED_BEFORE, ()))
+
+
+def next_is_alone(study: optuna.Study) -> bool:
+    """Whether the trial that is served next waits to run with no other beside it."""
+    if not counts(study).waiting:
+        return False
+    return must_be_alone(failed_before(trials(study, TrialState.WAITING)[0]))
 
 
 def sweep(study: optuna.Study) -> int:

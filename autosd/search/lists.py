@@ -16,12 +16,14 @@ from autosd import yamlfile
 from autosd.errors import AutosdError
 from autosd.files import write_json, write_text
 from autosd.recipe import Recipe
+from autosd.search import errorfile
 from autosd.search.curve import Curve
+from autosd.search.faults import goes_again, must_be_alone
+from autosd.search.floor import Floor
 from autosd.search.jobs import DONE, WAIT, Answer, Failure, Job, Result
 from autosd.search.meter import Meter
 from autosd.search.progress import Progress, Quiet, Running, Watch, seconds_left
 
-ATTEMPTS = 2
 MOST_FAULTS = 3
 
 
@@ -66,7 +68,7 @@ class _Live:
 class _Outcome:
     done: int = 0
     failed: int = 0
-    attempts: dict[str, int] = field(default_factory=dict)
+    failed_before: dict[str, list[str]] = field(default_factory=dict)
 
 
 class ListBridge:
@@ -78,6 +80,7 @@ class ListBridge:
         runs: Sequence[Run],
         meter: Meter | None = None,
         watch: Watch | None = None,
+        floor: Floor | None = None,
     ) -> None:
         """Check every folder that is there already.
 
@@ -86,6 +89,7 @@ class ListBridge:
             runs: may be extended later.
             meter: of the engine's slots.
             watch: hears of every event.
+            floor: of the engine's slots, where other bridges use them too.
 
         Raises:
             AutosdError: a folder holds another recipe, or was trained on other data.
@@ -97,6 +101,7 @@ class ListBridge:
         self._live: dict[str, _Live] = {}
         self._outcome = _Outcome()
         self._meter = meter or Meter(1)
+        self._floor = floor or Floor(self._meter)
         self._start: float | None = None
         self.silent = False
         self.extend(runs)
@@ -123,14 +128,19 @@ class ListBridge:
         return self.plan.folder.joinpath(run.name, *parts)
 
     def ask(self) -> Answer:
+        alone = bool(self._waiting) and must_be_alone(self._failed_before(self._waiting[0]))
+        admitted = self._floor.admits(self, alone)
         if not self._waiting:
             return WAIT if self._live else DONE
+        if not admitted:
+            return WAIT
         run = self._waiting.popleft()
         folder = self.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "recipe.yaml", yamlfile.dumps(run.recipe.mapping()))
         write_json(folder / "job.json", self._identity(run))
-        job = self._job(run)
+        job = self._job(run, alone)
+        self._floor.enter(job.key, alone)
         self._live[job.key] = _Live(run, Curve(folder / "history.jsonl"), run.recipe.epochs)
         self._start = self._meter.elapsed if self._start is None else self._start
         self._tell()
@@ -138,21 +148,25 @@ class ListBridge:
 
     def report(self, job: Job, result: Result) -> bool:
         self._add(self._live[job.key], result)
+        self._floor.worked()
         self._tell()
         return True
 
     def complete(self, job: Job, result: Result | None, error: Failure | None) -> None:
         live = self._live.pop(job.key)
+        self._floor.leave(job.key)
         if result is not None and result["done"]:
             self._add(live, result)
-        failure = error or (result["failure"] if result else None)
-        if failure is not None:
-            self._fail(live, failure)
+        fault = error or (result["failure"] if result else None)
+        if fault is not None:
+            self._fail(live, fault)
         elif result is not None and result["done"]:
             self._finish(live, {"metrics": result["result"] or {}, "epochs": result["epoch"]})
         else:
             self._waiting.appendleft(live.run)
         self._tell()
+        if fault is not None:
+            self._floor.check(fault["why"])
 
     def put_back(self, job: Job) -> None:
         self._waiting.appendleft(self._live.pop(job.key).run)
@@ -161,12 +175,13 @@ class ListBridge:
     def close(self) -> None:
         self._live.clear()
 
-    def _job(self, run: Run) -> Job:
+    def _job(self, run: Run, alone: bool) -> Job:
         return replace(
             self.plan.job,
             key=f"{self.plan.folder.name}/{run.name}",
             recipe=run.recipe.mapping(),
             folder=str(self.folder(run).resolve()),
+            alone=alone,
         )
 
     def _identity(self, run: Run) -> dict[str, Any]:
@@ -209,24 +224,28 @@ class ListBridge:
             },
         )
         (folder / "last.pt").unlink(missing_ok=True)
+        self._floor.worked()
         self._outcome.done += 1
 
-    def _fail(self, live: _Live, failure: Failure) -> None:
-        """Diverging is a result; an error is tried once more; an interruption never counts."""
-        name = live.run.name
-        if failure["kind"] == "diverged":
-            self.failures[name] = failure["why"]
-            self._finish(live, {"metrics": {}, "epochs": live.epoch, "failure": failure["why"]})
-            return
-        attempts = self._outcome.attempts
-        attempts[name] = attempts.get(name, 0) + (failure["kind"] == "error")
-        if attempts[name] < ATTEMPTS:
+    def _fail(self, live: _Live, fault: Failure) -> None:
+        """Diverging is a result; what else is left to do follows from the table of `faults`."""
+        name, kind = live.run.name, fault["kind"]
+        if kind != "interrupted":
+            errorfile.add(self.folder(live.run), name, fault)
+        if kind == "diverged":
+            self.failures[name] = fault["why"]
+            self._finish(live, {"metrics": {}, "epochs": live.epoch, "failure": fault["why"]})
+        elif kind == "interrupted" or not self._floor.blames(name, kind) or self._floor.failing:
             self._waiting.append(live.run)
-            return
-        self.failures[name] = failure["why"]
-        self._outcome.failed += 1
-        if failure["traceback"]:
-            write_text(self.folder(live.run) / "error.txt", failure["traceback"])
+        elif goes_again(kind, self._failed_before(live.run)):
+            self._failed_before(live.run).append(kind)
+            self._waiting.append(live.run)
+        else:
+            self.failures[name] = fault["why"]
+            self._outcome.failed += 1
+
+    def _failed_before(self, run: Run) -> list[str]:
+        return self._outcome.failed_before.setdefault(run.name, [])
 
     def _tell(self) -> None:
         if self.silent:

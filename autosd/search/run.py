@@ -21,6 +21,7 @@ from autosd.search.bridge import Search, StudyBridge
 from autosd.search.chain import ChainBridge
 from autosd.search.engines import Engine, EngineChoice
 from autosd.search.finalists import Candidate, Finalist
+from autosd.search.floor import Floor
 from autosd.search.interrupts import held, raised
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
@@ -222,13 +223,15 @@ class _Session:
             cache=str(cache.resolve()) if cache else None,
             cpus=definition.per_trial.cpus,
             gpus=definition.per_trial.share,
+            epoch_seconds=definition.epoch_seconds,
         )
         self.study = folder.load(read_only=False)
         try:
             self.meter = Meter(slots, Use.of(self.study.user_attrs))
-            self.confirm = ListBridge(self._plan(data), self._early(), self.meter, watch)
+            floor = Floor(self.meter)
+            self.confirm = ListBridge(self._plan(data), self._early(), self.meter, watch, floor)
             self.study = self._ready(self.study)
-            self.search = StudyBridge(self._search(), self.meter, watch)
+            self.search = StudyBridge(self._search(), self.meter, watch, floor)
         except BaseException:
             close(self.study)
             raise

@@ -67,7 +67,8 @@ class StudyFolder:
         """Create the study, or open it again with the same definition.
 
         To be called with `StudyLock(lock_path(root, name))` taken. What may change on resuming is
-        `trials`, `slots`, `time_budget` and `patience`; these are taken from `definition`.
+        `trials`, `slots`, `time_budget`, `patience` and `epoch_seconds`; these are taken from
+        `definition`.
 
         Args:
             root: the folder of studies.

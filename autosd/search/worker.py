@@ -17,9 +17,10 @@ import torch
 
 from autosd.data.dataset import Data
 from autosd.data.loading import load_data
-from autosd.errors import EngineLost, TrialDiverged
-from autosd.files import write_atomically, write_text
+from autosd.errors import DataUnreadable, EngineLost
+from autosd.files import write_atomically
 from autosd.recipe import DataSpec, Recipe
+from autosd.search.blame import kind_of, reason_of
 from autosd.search.jobs import Failure, Job, Result, failure
 from autosd.search.needs import CONTEXT_BYTES
 from autosd.search.place import PlaceUnusable
@@ -96,7 +97,11 @@ class Worker:
         if key not in self._data:
             cache = Path(job.cache) if job.cache else None
             load = load_data if self._supply is None else self._supply.data
-            self._data[key] = load(recipe.data, cache=cache, with_test=with_test)
+            try:
+                self._data[key] = load(recipe.data, cache=cache, with_test=with_test)
+            except Exception as error:  # whatever it is: the driver could read the data
+                why = f"the data cannot be read here: {reason_of(error)}"
+                raise DataUnreadable(why) from error
         return self._data[key]
 
 
@@ -207,13 +212,8 @@ class _Run:
             act(self)
         except (EngineLost, PlaceUnusable):
             raise
-        except TrialDiverged as error:
-            self.failure = failure("diverged", str(error))
-        except Exception as error:
-            text = traceback.format_exc()
-            self.failure = failure("error", f"{type(error).__name__}: {error}", text)
-            self.fence()
-            write_text(self.folder / "error.txt", text)
+        except (Exception, SystemExit) as error:
+            self.failure = failure(kind_of(error), reason_of(error), traceback.format_exc())
 
 
 def _reset(job: Job) -> None:

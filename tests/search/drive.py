@@ -89,7 +89,7 @@ class FastWorker:
             "history": fresh,
             "done": done or spoilt,
             "result": {} if done else None,
-            "failure": failure("error", "CUDA error: an illegal address") if spoilt else None,
+            "failure": failure("worker", "CUDA error: an illegal address") if spoilt else None,
             "seconds": time.perf_counter() - begin,
             "worker": {"pid": os.getpid(), "host": "here", "device": "cuda" if spoilt else "cpu"},
         }
@@ -98,7 +98,7 @@ class FastWorker:
         """The epoch, if one is left."""
         if len(self.history) < EPOCHS:
             time.sleep(float(os.environ.get("SLEEP", "0.02")))
-            if not names(Path(self.job.lock), self.job.token):
+            if self.job.lock and not names(Path(self.job.lock), self.job.token):
                 raise EngineLost("another process has taken over the study")
             epoch = len(self.history) + 1
             top1 = value(dict(self.job.recipe), epoch)

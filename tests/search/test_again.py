@@ -18,7 +18,7 @@ BASE = Recipe.parse({"data": "digits", "epochs": 10})
 def fail(study: optuna.Study, space: Space) -> int:
     """A trial that fails for good; its number."""
     trial, _ = ledger.ask(study, space, BASE)
-    assert not ledger.requeue_then_fail(study, trial, "error", "MemoryError: full", limit=1)
+    assert not ledger.requeue_then_fail(study, trial, "error", "MemoryError: full")
     return trial.number
 
 
@@ -72,7 +72,7 @@ def test_a_retried_trial_has_all_attempts_before_it(ended, joint, tmp_path):
     for left in (True, False):
         trial, _ = ledger.ask(ended, joint, BASE)
         assert ledger.lineage(trial) == 1
-        assert ledger.requeue_then_fail(ended, trial, "error", "again") is left
+        assert ledger.requeue_then_fail(ended, trial, "memory", "again") is left
     assert ledger.counts(ended) == Counts(complete=1, pruned=1, failed=1, diverged=1, superseded=2)
 
 

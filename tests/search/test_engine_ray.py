@@ -156,7 +156,7 @@ def test_killed_worker_costs_one_attempt(drive: Drive) -> None:
     check_whole(drive)
     (lost,) = [t for t in drive.trials() if t.user_attrs.get("superseded")]
     (copy,) = [t for t in drive.trials() if t.user_attrs.get("retry_of") == lost.number]
-    assert (lost.state, lost.user_attrs["ended"]) == (TrialState.FAIL, "error")
+    assert (lost.state, lost.user_attrs["ended"]) == (TrialState.FAIL, "worker")
     assert "worker process died" in lost.user_attrs["why"]
     assert (copy.state, copy.user_attrs["attempt"]) == (TrialState.COMPLETE, 2)
 

@@ -14,6 +14,7 @@ from autosd.errors import AutosdError
 from autosd.recipe import Recipe
 from autosd.search import inline
 from autosd.search.chain import ChainBridge
+from autosd.search.faults import POLICIES, Kind
 from autosd.search.finalists import (
     BASELINE,
     Candidate,
@@ -23,8 +24,10 @@ from autosd.search.finalists import (
     runs,
     write_chosen,
 )
+from autosd.search.floor import Floor
 from autosd.search.jobs import DONE, WAIT, Job, Result, failure
 from autosd.search.lists import ListBridge, Plan, Run, read_records
+from autosd.search.meter import Meter
 from autosd.search.records import TrialRecord
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -265,15 +268,45 @@ def test_finished_run_stays_where_a_recipe_has_got_a_new_key(tmp_path: Path) -> 
     assert ListBridge(plan(tmp_path), runs(candidates(), 1)).left == 0
 
 
-def test_error_is_tried_once_more_and_then_left_for_the_next_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["error", "memory", "worker"])
+def test_fault_is_tried_as_often_as_the_table_says_and_then_left_for_the_next_command(
+    tmp_path: Path, kind: Kind
+) -> None:
     bridge = ListBridge(plan(tmp_path), [Run("a", BASE)])
-    for _ in range(2):
+    for attempt in range(POLICIES[kind].attempts or 0):
         job = bridge.ask()
         assert isinstance(job, Job)
-        bridge.complete(job, None, failure("error", "out of memory", "Traceback"))
+        assert job.alone is (attempt > 0 and kind == "memory")
+        bridge.complete(job, None, failure(kind, "out of memory", "Traceback"))
     assert bridge.ask() is DONE
     assert bridge.failures == {"a-7": "out of memory"}
+    assert "Traceback" in bridge.folder(bridge.runs[0], "error.txt").read_text()
     assert ListBridge(plan(tmp_path), [Run("a", BASE)]).left == 1
+
+
+def test_run_that_must_be_alone_waits_for_those_of_another_bridge_and_they_for_it(
+    tmp_path: Path,
+) -> None:
+    floor = Floor(Meter(2))
+    others = [Run(label, BASE) for label in "bcd"]
+    first = ListBridge(
+        Plan(tmp_path / "first", "d", Job("", {}, "")), [Run("a", BASE)], floor=floor
+    )
+    then = ListBridge(plan(tmp_path), others, floor=floor)
+    chain = ChainBridge(first, then, list)
+    greedy, beside = chain.ask(), chain.ask()
+    assert isinstance(greedy, Job)
+    assert isinstance(beside, Job)
+    chain.complete(greedy, None, failure("memory", "out of memory"))
+    assert chain.ask() is WAIT
+    finish(chain, beside)
+    again = chain.ask()
+    assert isinstance(again, Job)
+    assert (again.key, again.alone) == ("first/a-7", True)
+    assert chain.ask() is WAIT
+    finish(chain, again)
+    after = [chain.ask(), chain.ask()]
+    assert [job.key for job in after if isinstance(job, Job)] == ["finalists/c-7", "finalists/d-7"]
 
 
 def test_interrupted_run_is_handed_out_again(tmp_path: Path) -> None:

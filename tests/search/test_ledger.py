@@ -13,6 +13,7 @@ from optuna.trial import Trial, TrialState
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
 from autosd.search import address, ending, ledger, store
+from autosd.search.faults import POLICIES, Kind
 from autosd.search.ledger import Counts
 from autosd.search.space import Space
 
@@ -111,7 +112,7 @@ def test_a_pruned_trial_has_its_last_value_and_a_diverged_one_none(
 def test_the_plan_counts_neither_retries_nor_duplicates(study: optuna.Study, joint: Space) -> None:
     finish(study, start(study, joint), 0.5)
     ledger.requeue_then_fail(study, start(study, joint), "interrupted")
-    ledger.requeue_then_fail(study, start(study, joint), "error", "out of memory")
+    ledger.requeue_then_fail(study, start(study, joint), "memory", "out of memory")
     now = ledger.counts(study)
     assert now == Counts(complete=1, waiting=1, superseded=2)
     assert now.counted == 1
@@ -124,21 +125,62 @@ def test_the_plan_counts_neither_retries_nor_duplicates(study: optuna.Study, joi
     finish(study, running, 0.1)
 
 
-def test_an_error_is_tried_twice_and_an_interruption_never_counts(
+def test_out_of_memory_is_tried_twice_and_an_interruption_never_counts(
     study: optuna.Study, joint: Space
 ) -> None:
     first = start(study, joint)
     params = dict(first.params)
     trial = first
-    for ended in ("interrupted", "interrupted", "error", "interrupted"):
+    for ended in ("interrupted", "interrupted", "memory", "interrupted"):
         assert ledger.requeue_then_fail(study, trial, ended, "why")
         trial = start(study, joint)
         assert (trial.params, ledger.lineage(trial)) == (params, first.number)
-    assert not ledger.requeue_then_fail(study, trial, "error", "why")
+    assert not ledger.requeue_then_fail(study, trial, "memory", "why")
     assert ledger.counts(study) == Counts(failed=1, superseded=4)
     last = study.trials[-1]
     assert last.user_attrs["attempt"] == 2
-    assert (last.user_attrs["ended"], last.user_attrs["why"]) == ("error", "why")
+    assert (last.user_attrs["ended"], last.user_attrs["why"]) == ("memory", "why")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in POLICIES if kind != "diverged"])
+def test_a_fault_is_followed_by_the_attempts_of_the_table_counted_for_its_kind(
+    study: optuna.Study, joint: Space, kind: Kind
+) -> None:
+    most = POLICIES[kind].attempts
+    others: list[Kind] = ["worker", "memory"]
+    trial = start(study, joint)
+    for ended in (other for other in others if other != kind):
+        assert ledger.requeue_then_fail(study, trial, ended)
+        trial = start(study, joint)
+    ended_so = 0
+    while ended_so < (most or 9) and ledger.requeue_then_fail(study, trial, kind):
+        ended_so += 1
+        trial = start(study, joint)
+        assert ledger.lineage(trial) == 0
+    assert ended_so == (9 if most is None else most - 1)
+    assert ledger.counts(study).failed == (most is not None)
+
+
+def test_what_is_not_blamed_on_a_trial_leaves_it_all_its_attempts(
+    study: optuna.Study, joint: Space
+) -> None:
+    for _ in range(9):
+        trial = start(study, joint)
+        assert ledger.requeue_then_fail(study, trial, "data", "gone", blamed=False)
+    assert ledger.failed_before(study.trials[-1]) == []
+    assert study.trials[-1].user_attrs["attempt"] == 1
+    assert study.trials[0].user_attrs["ended"] == "data"
+
+
+def test_a_trial_that_must_be_alone_stays_so_after_an_interruption(
+    study: optuna.Study, joint: Space
+) -> None:
+    assert not ledger.next_is_alone(study)
+    ledger.requeue_then_fail(study, start(study, joint), "memory")
+    assert ledger.next_is_alone(study)
+    start(study, joint)
+    ledger.sweep(study)
+    assert ledger.next_is_alone(study)
 
 
 def test_a_copy_keeps_origin_and_protection(study: optuna.Study, joint: Space) -> None:
@@ -259,8 +301,11 @@ def test_a_small_space_ends_when_everything_was_tried(study: optuna.Study) -> No
     assert ledger.counts(study).counted == 3
 
 
+EVENTS = ("complete", "prune", "error", "memory", "worker", "sweep")
+
+
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.sampled_from(["complete", "prune", "error", "cut", "sweep"]), max_size=30))
+@given(st.lists(st.sampled_from(EVENTS), max_size=30))
 def test_whatever_happens_the_plan_is_reached_exactly(events: list[str]) -> None:
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.RandomSampler(len(events))
@@ -278,8 +323,8 @@ def test_whatever_happens_the_plan_is_reached_exactly(events: list[str]) -> None
             finish(study, trial, 0.1, 0.2)
         elif event == "prune":
             ledger.tell_pruned(study, trial)
-        elif event == "error":
-            ledger.requeue_then_fail(study, trial, "error")
+        elif event in POLICIES:
+            ledger.requeue_then_fail(study, trial, event)
         else:
             ledger.sweep(study)
     now = ledger.counts(study)

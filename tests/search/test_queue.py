@@ -76,7 +76,7 @@ def test_an_attempt_that_is_repeated_does_not_bring_the_request_back(tmp_path: P
         take_up(desk)
         for _ in range(4):
             job = desk.ask()
-        desk.fail(job, "error")
+        desk.fail(job, "worker")
         request.path.write_text(content)
         assert take_up(desk) == 0
         counted = ledger.counts(desk.study)

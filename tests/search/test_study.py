@@ -41,7 +41,7 @@ def run(folder: StudyFolder) -> None:
         elif number == 2:
             ledger.tell_diverged(study, trial, 3, "diverged at epoch 3: supervised", epochs_run=2)
         elif number == 3:
-            ledger.requeue_then_fail(study, trial, "error", "out of memory", limit=1)
+            ledger.requeue_then_fail(study, trial, "error", "out of memory")
         elif number == 4:
             ledger.requeue_then_fail(study, trial, "interrupted")
         else:

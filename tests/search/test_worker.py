@@ -130,9 +130,9 @@ def test_fault_of_a_job_is_a_result_and_the_worker_goes_on(tmp_path: Path) -> No
     last = train(worker, job(tmp_path / "a", data="npz:/nowhere.npz"))[-1]
     assert last["done"]
     assert last["failure"] is not None
-    assert last["failure"]["kind"] == "error"
-    assert "nowhere.npz" in last["failure"]["why"]
-    assert "Traceback" in (tmp_path / "a/error.txt").read_text()
+    assert last["failure"]["kind"] == "data"
+    assert "/nowhere.npz" in last["failure"]["why"]
+    assert "Traceback" in last["failure"]["traceback"]
     assert train(worker, job(tmp_path / "b"))[-1]["result"] == {}
 
 

@@ -9,8 +9,9 @@ from ray.tune.search import Searcher
 
 from autosd.errors import AutosdError
 from autosd.search.interrupts import held
-from autosd.search.jobs import DONE, Bridge, Failure, Job, Result
-from autosd.search.raytune.failures import classify, error_of, unfit_node
+from autosd.search.jobs import DONE, Bridge, Failure, Job, Result, failure
+from autosd.search.raytune.failures import error_of, fault_of, kernel_kills, unfit_node
+from autosd.search.raytune.overdue import Clock
 
 
 class Core(Protocol):
@@ -47,6 +48,8 @@ class Desk:
         self.jobs: dict[str, Job] = {}
         self.failures: dict[str, Failure] = {}
         self.error: BaseException | None = None
+        self.clock = Clock()
+        self._kernel_kills = kernel_kills()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (str, ())
@@ -70,6 +73,7 @@ class Desk:
         if not isinstance(answer, Job):
             return Searcher.FINISHED if answer is DONE else None
         self.jobs[trial_id] = answer
+        self.clock.begin(trial_id)
         return {"job": answer, "worker": self.worker, "supply": self.supply}
 
     def _free(self) -> bool:
@@ -87,13 +91,24 @@ class Desk:
 
     def report(self, trial_id: str, result: Result) -> bool:
         """Whether the trial goes on."""
+        self.clock.hear(trial_id)
         return self.bridge.report(self.jobs[trial_id], result)
 
     def complete(self, trial_id: str, result: Result | None) -> None:
         """Tell the end of a trial once."""
         job = self.jobs.pop(trial_id, None)
+        self.clock.end(trial_id)
         if job is not None:
             self.bridge.complete(job, result, self.failures.pop(trial_id, None))
+
+    def fail(self, trial_id: str, fault: Failure) -> None:
+        """Take down why a trial ended, before its end is told."""
+        job = self.jobs[trial_id]
+        killed, self._kernel_kills = self._kernel_kills, kernel_kills()
+        if fault["kind"] == "worker" and self._kernel_kills > killed:
+            why = "the worker process was killed by the kernel: out of memory"
+            fault = failure("memory", why, fault["traceback"])
+        self.failures[trial_id] = self.clock.judge(trial_id, job, fault)
 
 
 class BridgeSearcher(Searcher):  # type: ignore[misc]
@@ -134,7 +149,7 @@ class BridgeScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         """Called before the searcher hears of the end, with the error already on disk."""
         error = error_of(trial)
-        self.desk.failures[trial.trial_id] = classify(error)
+        self.desk.call(lambda: self.desk.fail(trial.trial_id, fault_of(trial, error)), None)
         self.desk.refuse(unfit_node(error))
 
 

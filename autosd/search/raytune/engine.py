@@ -25,6 +25,7 @@ from autosd.search.raytune.adapters import (
 )
 from autosd.search.raytune.joined import JoinedCore
 from autosd.search.raytune.local import LocalCore
+from autosd.search.raytune.overdue import Overdue
 from autosd.search.raytune.slot import Slot
 from autosd.search.raytune.watchdog import Watchdog
 from autosd.search.scratch import Scratch
@@ -150,6 +151,7 @@ class RayEngine:
                 storage_path=str(self._scratch.path / "tune"),
                 verbose=0,
                 stop=BridgeStopper(desk),
+                callbacks=[Overdue(desk)],
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(
                     checkpoint_frequency=0, checkpoint_at_end=False

@@ -6,10 +6,62 @@ from typing import Any
 from ray import cloudpickle
 from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayTaskError
 
+from autosd.search.blame import kind_of, reason_of
+from autosd.search.faults import Kind
 from autosd.search.jobs import Failure, failure
 from autosd.search.place import PlaceUnusable
 from autosd.search.raytune.fitness import Unfit
 from autosd.search.raytune.slot import Spoilt
+
+LOW_MEMORY = "running low on memory"
+"""Words of Ray's memory monitor on a worker that it has killed."""
+
+
+def fault_of(trial: Any, error: BaseException | None) -> Failure:
+    """Of a trial that Tune has just found in error, by what `error_of` gives."""
+    return classify(error, str(error) if error is not None else _text_of(trial))
+
+
+def classify(error: BaseException | None, text: str) -> Failure:
+    """Whether the job is at fault, or the place where it ran.
+
+    Args:
+        error: None where Tune did not keep it, as it does with errors of no task and no actor.
+        text: its words.
+    """
+    if LOW_MEMORY in text:
+        why = "the worker process was killed: its machine ran low on memory"
+        return failure("memory", why, text)
+    if isinstance(error, RayTaskError):
+        return _of_task(error, text)
+    if isinstance(error, ActorUnavailableError | NodeDiedError) or "node has died" in text:
+        return failure("node", "the node was lost", text)
+    if isinstance(error, ActorDiedError):
+        why = "the worker process died (killed, crashed or out of memory)"
+        return failure("worker", why, text)
+    return failure("worker", f"Ray ended the trial: {text}", text)
+
+
+def _of_task(error: RayTaskError, text: str) -> Failure:
+    """An exception that left the worker: a failure of its own, or something outside of the job."""
+    cause = error.cause
+    if isinstance(cause, Spoilt):
+        return cause.fault
+    if isinstance(cause, Unfit):
+        return failure("interrupted", str(cause), text)
+    if isinstance(cause, PlaceUnusable):
+        return failure("disk", str(cause), text)
+    kind: Kind = kind_of(cause)
+    return failure("worker" if kind == "error" else kind, reason_of(cause), text)
+
+
+def kernel_kills() -> int:
+    """Processes that this machine's kernel has killed for want of memory since it was started."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="utf-8").splitlines()
+    except OSError:  # no Linux
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
 
 def error_of(trial: Any) -> BaseException | None:
@@ -21,24 +73,6 @@ def error_of(trial: Any) -> BaseException | None:
     return error
 
 
-def classify(error: BaseException | None) -> Failure:
-    """Whether the job is at fault, or the place where it ran."""
-    text = "" if error is None else str(error)
-    if isinstance(error, RayTaskError):
-        cause = error.cause
-        if isinstance(cause, Unfit | PlaceUnusable):
-            return failure("interrupted", str(cause), text)
-        kind = "" if isinstance(cause, Spoilt) else f"{type(cause).__name__}: "
-        return failure("error", f"{kind}{cause}", text)
-    if isinstance(error, ActorUnavailableError | NodeDiedError):
-        return failure("interrupted", "the node was lost", text)
-    if isinstance(error, ActorDiedError) and "node has died" in text:
-        return failure("interrupted", "the node was lost", text)
-    if isinstance(error, ActorDiedError):
-        return failure("error", "the worker process died (killed, crashed or out of memory)", text)
-    return failure("error", f"{type(error).__name__}: {text}", text)
-
-
 def unfit_node(error: BaseException | None) -> str:
     """What to say of a node that cannot do this driver's work; empty where it can."""
     if isinstance(error, RayTaskError) and isinstance(error.cause, Unfit):
@@ -47,3 +81,9 @@ def unfit_node(error: BaseException | None) -> str:
     if "No module named 'autosd'" in text:
         return "a node that joined has no autosd; install the same version there, or take it away"
     return ""
+
+
+def _text_of(trial: Any) -> str:
+    path = trial.error_file
+    known = path is not None and Path(path).exists()
+    return Path(path).read_text(encoding="utf-8", errors="replace") if known else ""

@@ -6,13 +6,20 @@ from typing import Any
 import ray
 from ray import tune
 
-from autosd.search.jobs import Job, Result
+from autosd.search.jobs import Failure, Job, Result
+from autosd.search.limit import START_SECONDS, limited
 from autosd.search.notes import Notes
 from autosd.search.raytune.fitness import require_fit
+
+SPOILING = ("memory", "worker")
 
 
 class Spoilt(Exception):
     """A job failed and its process may be of no further use; Tune then starts another one."""
+
+    def __init__(self, fault: Failure) -> None:
+        super().__init__(fault)
+        self.fault = fault
 
 
 class Slot(tune.Trainable):  # type: ignore[misc]
@@ -31,25 +38,32 @@ class Slot(tune.Trainable):  # type: ignore[misc]
         self.worker: Any = (config["worker"] or _worker(supply))()
         self.node = None if supply is None else ray.get_runtime_context().get_node_id()[:12]
         self.notes = Notes()
-        self.worker.begin(config["job"])
+        self._begin(config["job"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.worker.begin(new_config["job"])
+        self._begin(new_config["job"])
         return True
+
+    def _begin(self, job: Job) -> None:
+        self.job = job
+        with limited(job, START_SECONDS):
+            self.worker.begin(job)
 
     def step(self) -> dict[str, Any]:
         """A list around the result keeps Tune from flattening it.
 
         Raises:
-            Spoilt: an error on a GPU; its later jobs would fail as well.
+            Spoilt: an error on a GPU, after which later jobs would fail as well, or memory ran out,
+                of which the process may keep what others need.
         """
-        result: Result = self.worker.step()
+        with limited(self.job):
+            result: Result = self.worker.step()
         result["notes"] = self.notes.take()
         if self.node is not None:
             result["worker"]["node"] = self.node
-        failed = result["failure"]
-        if failed and failed["kind"] == "error" and result["worker"]["device"] != "cpu":
-            raise Spoilt(failed["why"])
+        fault = result["failure"]
+        if fault and (fault["kind"] in SPOILING or _on_gpu(fault, result)):
+            raise Spoilt(fault)
         return {"own": [result], "done": result["done"]}
 
 
@@ -62,3 +76,7 @@ def _worker(supply: dict[str, Any] | None) -> Callable[[], Any]:
     from autosd.search.raytune.supply import Supplied
 
     return lambda: Worker(Supplied(supply["depot"]))
+
+
+def _on_gpu(fault: Failure, result: Result) -> bool:
+    return fault["kind"] == "error" and result["worker"]["device"] != "cpu"

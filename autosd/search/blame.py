@@ -1,0 +1,94 @@
+"""From an exception to the kind of fault that it is.
+
+Libraries wrap what the system told them, so the whole chain of causes is looked at. The classes of
+torch and Ray are known by their names: neither is imported here.
+"""
+
+import errno
+from collections.abc import Iterator
+
+from autosd.errors import AutosdError, DataUnreadable, EngineLost, TrialDiverged
+from autosd.search.faults import Kind
+
+DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ESTALE, errno.ENXIO}
+)
+"""Numbers of system errors that speak of the disk, not of who used it."""
+DATABASE = ("database or disk is full", "disk I/O error", "readonly database")
+"""The same in the words of SQLite."""
+NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "std::bad_alloc",
+    "ALLOC_FAILED",
+)
+"""What torch and its libraries say in a plain `RuntimeError`."""
+
+
+def kind_of(error: BaseException) -> Kind:
+    """Which kind of fault an exception of a training run is."""
+    chain = list(causes(error))
+    if isinstance(error, TrialDiverged):
+        return "diverged"
+    if any(map(_is_memory, chain)):
+        return "memory"
+    if any(map(is_disk, chain)):
+        return "disk"
+    if any(isinstance(one, DataUnreadable) for one in chain):
+        return "data"
+    return "worker" if any(map(_is_device, chain)) else "error"
+
+
+def reason_of(error: BaseException) -> str:
+    """An exception in one line; our own say what they are, others need their class for that."""
+    named = type(error).__module__.startswith("autosd.")
+    return str(error) if named and str(error) else f"{type(error).__name__}: {error}"
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, what caused it, what caused that, and so on."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+
+
+def is_disk(error: BaseException) -> bool:
+    """Whether the disk is full, read-only or faulty; in the words of the system or of SQLite."""
+    if isinstance(error, OSError):
+        return error.errno in DISK
+    return "OperationalError" in _names(error) and any(word in str(error) for word in DATABASE)
+
+
+def halted(error: BaseException) -> EngineLost | None:
+    """What to raise in the place of an exception of the driver that a disk is to blame for."""
+    found = [one for one in causes(error) if is_disk(one)]
+    if not found or isinstance(error, EngineLost):
+        return None
+    root = error if isinstance(error, AutosdError) else found[-1]
+    return EngineLost(
+        f"{reason_of(root)}; what was finished is kept: make room on the disk, or mend it, and run "
+        "the same command again"
+    )
+
+
+def _is_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in _names(error):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in NO_MEMORY)
+
+
+def _is_device(error: BaseException) -> bool:
+    """An error of the GPU, after which its process is of no further use."""
+    return "AcceleratorError" in _names(error) or (
+        isinstance(error, RuntimeError) and str(error).startswith(("CUDA error", "cuDNN error"))
+    )
+
+
+def _names(error: BaseException) -> set[str]:
+    return {cls.__name__ for cls in type(error).__mro__}
