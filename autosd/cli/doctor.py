@@ -12,15 +12,23 @@ from autosd.cli.console import emit, people
 
 def doctor(
     directory: options.Directory = options.RUNS,
+    ray_address: options.RayAddress = None,
+    checkpoints: options.Checkpoints = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Say what this machine offers a study, and what to do about what is missing.
 
+    With --ray-address also whether every node of that cluster can do a study's work.
+
     Example: [bold]autosd doctor[/bold]
     """
-    from autosd.results.machine import examine
+    from autosd.results.machine import examine, examine_cluster
+    from autosd.search.cluster import chosen
 
+    cluster = chosen(ray_address, checkpoints)
     findings = examine(directory)
+    if cluster is not None:
+        findings += examine_cluster(cluster)
     if as_json:
         emit({"findings": [asdict(finding) for finding in findings]})
         return

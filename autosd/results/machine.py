@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from autosd.search.capacity import processors
+from autosd.search.cluster import Cluster
 
 LIBRARIES = ("torch", "torchvision", "timm", "ray", "optuna", "optuna-dashboard", "scikit-learn")
 SLOT_MEMORY = 1.5e9
@@ -47,6 +48,21 @@ def examine(directory: Path) -> list[Finding]:
         *databases(),
         data(),
     ]
+
+
+def examine_cluster(cluster: Cluster) -> list[Finding]:
+    """Every node of a cluster, each asked whether it can do a study's work.
+
+    Raises:
+        AutosdError: no cluster answers, or a node cannot; names it and says why.
+    """
+    cluster.allow()
+    from autosd.search.raytune.joined import join, leave, listing
+
+    join(cluster)
+    found = listing()
+    leave()
+    return [Finding(f"node {name}", what) for name, what in found.items()]
 
 
 def versions() -> Finding:

@@ -60,6 +60,15 @@ def nodes() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
+def listing() -> dict[str, str]:
+    """Name of every living node, and what it has."""
+    return {
+        _name(node): f"{node['Resources'].get('CPU', 0):g} cores, "
+        f"{node['Resources'].get('GPU', 0):g} GPUs"
+        for node in nodes()
+    }
+
+
 def room(cpus: int, gpus: float) -> int:
     """Jobs that fit on all living nodes together; none is spread over two."""
     return sum(_fits(node["Resources"], cpus, gpus) for node in nodes())
