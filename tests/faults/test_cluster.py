@@ -147,7 +147,7 @@ def test_trials_of_a_node_that_is_killed_go_on_elsewhere(apart: Apart, url: str)
     found = check_whole(apart, planned=9)
     lost = [trial for trial in found if trial.user_attrs.get("superseded")]
     assert lost
-    assert {trial.user_attrs["ended"] for trial in lost} == {"interrupted"}
+    assert {trial.user_attrs["ended"] for trial in lost} == {"node"}
     assert {trial.user_attrs["why"] for trial in lost} == {"the node was lost"}
     (killed,) = {trial.user_attrs["node"] for trial in lost}
     done = [trial for trial in counting(found) if trial.user_attrs.get("epochs_run")]
