@@ -231,6 +231,7 @@ class StudyBridge:
     def put_back(self, job: Job) -> None:
         """The trial waits again, with the parameters it has; the next `ask` takes it up."""
         ledger.put_back(self.search.study, self._live.pop(job.key).trial)
+        self.floor.leave(job.key)
         self._after()
 
     def close(self) -> None:

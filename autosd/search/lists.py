@@ -170,6 +170,7 @@ class ListBridge:
 
     def put_back(self, job: Job) -> None:
         self._waiting.appendleft(self._live.pop(job.key).run)
+        self._floor.leave(job.key)
         self._tell()
 
     def close(self) -> None:

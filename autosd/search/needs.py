@@ -72,6 +72,7 @@ class Needs:
         self.total = 0
         self.known: dict[str, Measured] = {}
         self._fresh = False
+        self._refused: set[str] = set()
         if path is not None and path.exists():
             self._read(path)
 
@@ -92,8 +93,14 @@ class Needs:
         self.total = min(self.total, total) if self._fresh else total
         self._fresh = True
         peak = max(memory["bytes"], known.peak_bytes if known else 0)
+        if known is None or peak > known.peak_bytes:
+            self._refused.discard(key)
         self.known[key] = Measured(_base(job), "+".join(job.strategies), peak)
         self._write()
+
+    def refuse(self, job: Job) -> None:
+        """Its share was too small: such a job gets a whole GPU until more is measured of one."""
+        self._refused.add(_key(job))
 
     def describe(self) -> str:
         """What was measured and which shares follow, in one line; empty where nothing was."""
@@ -111,6 +118,8 @@ class Needs:
     def _peak(self, job: Job) -> float:
         """What to expect of a job, with what is put on top; infinite where nothing is known."""
         own = self.known.get(_key(job))
+        if _key(job) in self._refused:
+            return math.inf
         if own is not None:
             return KNOWN * own.peak_bytes
         near = [one for one in self.known.values() if one.base == _base(job)]

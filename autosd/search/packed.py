@@ -61,6 +61,9 @@ class Packed:
             return
         if result is not None and result["done"]:
             self._learn(job, result)
+        fault = error or (result["failure"] if result is not None else None)
+        if self._needs is not None and fault is not None and _of_gpu(fault):
+            self._needs.refuse(job)
         self.bridge.complete(job, result, error)
 
     def put_back(self, job: Job) -> None:
@@ -90,3 +93,8 @@ class Packed:
     def _learn(self, job: Job, result: Result) -> None:
         if self._needs is not None and "gpu" in result and result["failure"] is None:
             self._needs.learn(job, result["gpu"])
+
+
+def _of_gpu(fault: Failure) -> bool:
+    """Whether the memory of a GPU was not enough, not that of the machine."""
+    return fault["kind"] == "memory" and "CUDA" in fault["why"]

@@ -144,6 +144,16 @@ def test_job_that_runs_alone_gets_all_of_the_gpu() -> None:
     assert replace(job(), gpus=0.25, alone=True).gpu_share == 1
 
 
+def test_refused_recipe_gets_a_whole_gpu_until_more_of_it_is_measured() -> None:
+    needs = Needs()
+    needs.learn(job(), memory(1))
+    needs.refuse(job())
+    needs.learn(job(), memory(0.5))
+    assert needs.share(job()) == 1
+    needs.learn(job(), memory(5))
+    assert needs.share(job()) == 1 / 3
+
+
 def test_largest_peak_of_a_recipe_is_kept() -> None:
     needs = Needs()
     for gib in (1, 9, 2):
@@ -189,7 +199,7 @@ class Machine:
         self.bridge, self.slots, self.epochs = bridge, slots, epochs
         self.running: dict[str, Job] = {}
         self.done: dict[str, int] = {}
-        self.order: list[str] = []
+        self.order: list[tuple[str, float]] = []
         self.seen: list[int] = []
         self.look: Callable[[], object] = lambda: None
 
@@ -212,7 +222,7 @@ class Machine:
             answer = self.bridge.ask()
             if not isinstance(answer, Job):
                 return answer
-            self.order.append(answer.key)
+            self.order.append((answer.key, answer.gpus))
             self.running[answer.key] = answer
         return answer
 
@@ -288,7 +298,22 @@ def test_run_that_needs_a_whole_gpu_is_not_passed_over(tmp_path: Path) -> None:
         needs.learn(task, {"bytes": gpus.takes(task), "total_bytes": TOTAL})
     machine = Machine(Packed(gpus.list_of(folder, runs), lambda: "0"), 20, lambda task: 3)
     machine.run()
-    assert machine.order == [f"finalists/{run.name}" for run in runs]
+    assert [key for key, _ in machine.order] == [f"finalists/{run.name}" for run in runs]
+
+
+def test_guess_that_was_too_small_is_tried_again_with_nothing_beside_it(tmp_path: Path) -> None:
+    names = ["cross_entropy", "toast", *["cross_entropy"] * 6, "toast"]
+    some = [gpus.Run(name, gpus.recipe(name, 128, seed)) for seed, name in enumerate(names)]
+    bridge = gpus.list_of(tmp_path / "s" / "finalists", some)
+    machine = Machine(Packed(bridge, lambda: "0"), 3, lambda task: 3)
+    machine.run()
+    assert [(key, share) for key, share in machine.order if "toast" in key] == [
+        ("finalists/toast-1", 1 / 8),
+        ("finalists/toast-8", 1.0),
+        ("finalists/toast-8", 1 / 4),
+        ("finalists/toast-1", 1.0),
+    ]
+    assert bridge.failures == {}
 
 
 def test_trial_without_room_waits_in_the_record_until_it_can_start(tmp_path: Path) -> None:
