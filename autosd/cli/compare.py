@@ -133,13 +133,12 @@ def _started(
     study: str | None, data: str | None, directory: Path
 ) -> tuple[dict[str, Any], str] | None:
     """The definition of a study that has begun; a comparison belongs to it, not to its file."""
-    from autosd import yamlfile
-    from autosd.search.definition import DEFAULT_STUDY
+    from autosd.search.definition import DEFAULT_STUDY, begun_values
 
     if study is None and data is not None:
         return None
     path = directory / (study or DEFAULT_STUDY) / "study.yaml"
-    return (yamlfile.read(path), str(path)) if path.is_file() else None
+    return (begun_values(path), str(path)) if path.is_file() else None
 
 
 def show(compared: "Compared", console: Console) -> None:

@@ -12,7 +12,7 @@ from autosd.errors import AutosdError
 from autosd.recipe import Recipe
 from autosd.results.best import holds
 from autosd.results.numbers import metric
-from autosd.results.outcome import Score, Winner
+from autosd.results.outcome import Score, Winner, winner
 from autosd.results.report.story import Story
 from autosd.search.study import StudyFolder
 
@@ -148,7 +148,7 @@ class Study:
         Raises:
             AutosdError: no trial is complete yet.
         """
-        won = self.story().winner
+        won = winner(self.folder, self.story().trials)
         if won is None:
             raise AutosdError(f"study {self.name}: no trial is complete yet")
         return Best.of(won, self.folder.best)

@@ -1,6 +1,5 @@
 """The folder `best/` of a study: the winner's recipe, student, scores and card, whole or absent."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -8,17 +7,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from autosd import yamlfile
+from autosd import stored, yamlfile
 from autosd.files import write_json, write_text
 from autosd.recipe import Recipe
 from autosd.results.card import Card, table, text
 from autosd.results.card_facts import data_lines, score_facts, score_lines
 from autosd.results.outcome import Winner, against_baseline
 from autosd.search.finalists import read_finalists
+from autosd.search.lists import TRAIN_AGAIN, read_recipe, read_record
 from autosd.search.study import StudyFolder
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 MODEL = (WEIGHTS, DESCRIPTION)
+WRITE_ANEW = (
+    "put back a copy of it, or move best/ away: `autosd search` and `autosd retrain` write it anew"
+)
 
 
 def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
@@ -35,8 +38,8 @@ def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
     kept = holds(folder.best, won.recipe)
     if kept == "retrain":
         return True
-    recipe = Recipe.read(won.source / "recipe.yaml")
-    result = json.loads((won.source / "result.json").read_text(encoding="utf-8"))
+    recipe = read_recipe(won.source)
+    metrics = read_record(won.source).metrics
     finalists = read_finalists(folder.finalists, folder.minimise)
     compared = against_baseline(finalists, folder.minimise)
     card = Card(
@@ -45,7 +48,7 @@ def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
         label=won.label,
         trained_on=("train",),
         origin="confirmation",
-        metrics=result["metrics"],
+        metrics=metrics,
         table=table(compared, won.score.objective, won.score.images),
         remarks=("Means over fresh seeds on `select`, which the search never saw.",),
         data=data_lines(folder, won.source / "model" / DESCRIPTION),
@@ -59,7 +62,7 @@ def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
         "winner": won.recipe.fingerprint(),
         "seed": recipe.seed,
         "trained_on": ["train"],
-        "metrics": result["metrics"],
+        "metrics": metrics,
         "score": score_facts(won),
     }
     shown = folder.best / "README.md"
@@ -87,9 +90,13 @@ def write(
         details: added to those of `model.json`.
     """
 
+    from autosd.training.export import check_exported
+
     def fill(new: Path) -> None:
+        with stored.sound(model, TRAIN_AGAIN):
+            check_exported(model)
         shutil.copyfile(model / WEIGHTS, new / WEIGHTS)
-        told = json.loads((model / DESCRIPTION).read_text(encoding="utf-8"))
+        told = stored.load(model / DESCRIPTION)
         told["details"] = {**told.get("details", {}), **(details or {})}
         write_json(new / DESCRIPTION, told)
         write_text(new / "recipe.yaml", yamlfile.dumps(recipe.mapping()))
@@ -136,8 +143,10 @@ def holds(best: Path, recipe: Recipe) -> str | None:
     path = best / "metrics.json"
     if not path.is_file() or not all((best / name).is_file() for name in MODEL):
         return None
-    there = Recipe.read(best / "recipe.yaml")
+    with stored.sound(best / "recipe.yaml", WRITE_ANEW):
+        there = Recipe.read(best / "recipe.yaml")
     same = there.model_copy(update={"seed": recipe.seed, "epochs": recipe.epochs})
     if same.fingerprint() != recipe.fingerprint():
         return None
-    return str(json.loads(path.read_text(encoding="utf-8"))["origin"])
+    with stored.sound(path, WRITE_ANEW):
+        return str(stored.load(path)["origin"])

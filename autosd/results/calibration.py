@@ -14,14 +14,16 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from autosd.data.npzfile import FAULTS
+from autosd import stored
+from autosd.data.npzfile import NpzReader
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
 from autosd.results.statistics import Summary, summary
-from autosd.search.lists import read_records
+from autosd.search.lists import read_recipe, read_records
 
 LOWEST, HIGHEST = 0.1, 10.0
 PART = "select"
+LEFT_OUT = "put back a copy, or remove the file: this run then takes no part in the calibration"
 Array = npt.NDArray[Any]
 
 
@@ -96,7 +98,7 @@ def temperatures(finalists: Path, labels: Array) -> dict[str, Temperature]:
         if len(logits) != len(labels):
             raise AutosdError(f"{path}: has {len(logits)} rows of {PART}, not {len(labels)}")
         if np.isfinite(logits).all():
-            recipe = Recipe.read(record.folder / "recipe.yaml")
+            recipe = read_recipe(record.folder)
             fits.setdefault(identity(recipe), []).append(fit_temperature(logits, labels))
     return {
         key: Temperature(summary(of), any(fit in (LOWEST, HIGHEST) for fit in of))
@@ -115,12 +117,6 @@ def kept_logits(path: Path, part: str) -> Array:
     Raises:
         AutosdError: the file is damaged.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            logits: Array = kept[part].astype(np.float64)
-    except (*FAULTS, KeyError) as error:
-        raise AutosdError(
-            f"{path}: cannot be read ({error}); put back a copy, or remove the file: this run then "
-            "takes no part in the calibration"
-        ) from None
+    with stored.sound(path, LEFT_OUT):
+        logits: Array = NpzReader(path).read(part).astype(np.float64)
     return logits

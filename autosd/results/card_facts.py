@@ -1,12 +1,14 @@
 """What a card says of the data and of the recipe's score; `metrics.json` has it as plain values."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from autosd import stored
 from autosd.results.numbers import metric, score
 from autosd.results.outcome import Winner
+from autosd.search.lists import TRAIN_AGAIN
 from autosd.search.study import StudyFolder
+from autosd.stored import WAY_OUT
 
 DECIMALS = 6
 PARTS = {
@@ -24,17 +26,22 @@ def data_lines(folder: StudyFolder, description: Path) -> list[str]:
         folder: of the study.
         description: `model.json` of a student.
     """
-    told = json.loads(description.read_text(encoding="utf-8"))
-    channels, height, width = told["image_shape"]
-    split = json.loads((folder.path / "split.json").read_text(encoding="utf-8"))
-    parts = ", ".join(
-        f"{part} {count:,} ({PARTS[part]})" if part in PARTS else f"{part} {count:,}"
-        for part, count in split["counts"].items()
-    )
+    with stored.sound(description, TRAIN_AGAIN):
+        told = stored.load(description)
+        channels, height, width = told["image_shape"]
+        classes = int(told["classes"])
+    split = folder.path / "split.json"
+    with stored.sound(split, WAY_OUT):
+        kept = stored.load(split)
+        fingerprint = kept["fingerprint"]
+        parts = ", ".join(
+            f"{part} {count:,} ({PARTS[part]})" if part in PARTS else f"{part} {count:,}"
+            for part, count in kept["counts"].items()
+        )
     return [
-        f"`{folder.definition.recipe.data.name}`: {told['classes']} classes, images of {height} x "
+        f"`{folder.definition.recipe.data.name}`: {classes} classes, images of {height} x "
         f"{width} pixels with {channels} channel{'' if channels == 1 else 's'}. Parts of the "
-        f"study: {parts}; fingerprint `{split['fingerprint']}`.",
+        f"study: {parts}; fingerprint `{fingerprint}`.",
     ]
 
 

@@ -1,6 +1,5 @@
 """The runs of a comparison as their folders tell them, and what each recipe took."""
 
-import json
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -8,10 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from autosd import stored
 from autosd.search import curve
 from autosd.search.lists import Record, read_record
 
 TEST = "test.json"
+SCORE_AGAIN = "put back a copy of it, or remove it: compare --test then scores this student again"
+_SCORES = TypeAdapter(dict[str, dict[str, float]])
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ def _record(folder: Path) -> Record:
     record, path = read_record(folder), folder / TEST
     if not path.is_file():
         return record
-    read = json.loads(path.read_text(encoding="utf-8"))["metrics"]
+    with stored.sound(path, SCORE_AGAIN):
+        read = _SCORES.validate_python(stored.load(path)["metrics"])
     return replace(record, metrics={**record.metrics, **read})
 
 

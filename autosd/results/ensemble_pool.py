@@ -7,15 +7,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from autosd.data.npzfile import FAULTS
+from autosd import stored
+from autosd.data.npzfile import NpzReader
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
-from autosd.search.lists import read_records
+from autosd.search.lists import read_recipe, read_records
 from autosd.search.records import TrialRecord
 from autosd.search.study import StudyFolder
 from autosd.training.checkpoint import CheckpointUnreadable, load_checkpoint
 
 PART = "select"
+LEFT_OUT = "put back a copy of it, or remove it: without this file the student is left out"
+LEFT_OUT_TRIAL = (
+    "put back a copy of it, or remove the logits.npz beside it: the trial is then left out"
+)
 MEMBERS = "members"
 SOUP = "-soup"
 LOGITS = "logits.npz"
@@ -91,17 +96,14 @@ def logits(
         AutosdError: the file is damaged, or of other images.
     """
     path = candidate.folder / LOGITS
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            rows: npt.NDArray[np.float16] = kept[PART]
-    except (*FAULTS, KeyError) as error:
-        raise AutosdError(
-            f"{path}: cannot be read ({error}); without this file the student is left out"
-        ) from None
-    if rows.shape != (len(labels), classes):
-        raise AutosdError(
-            f"{path}: has {list(rows.shape)} logits of {PART}, not {[len(labels), classes]}"
-        )
+    with stored.sound(path, LEFT_OUT):
+        reader = NpzReader(path)
+        shape = reader.header(PART).shape
+        if shape != (len(labels), classes):
+            raise AutosdError(
+                f"{path}: has {list(shape)} logits of {PART}, not {[len(labels), classes]}"
+            )
+        rows: npt.NDArray[np.float16] = reader.read(PART)
     return rows
 
 
@@ -152,7 +154,7 @@ def _soups(members: Path, numbers: dict[int, int]) -> Iterator[Candidate]:
 def _of_run(path: Path, label: str, numbers: dict[int, int], origin: str) -> Candidate:
     """The student of a run of a list, whose label tells family and trial."""
     family, _, rest = label.removesuffix(SOUP).partition("-")
-    recipe = Recipe.read(path / "recipe.yaml")
+    recipe = read_recipe(path)
     model = path / MODEL
     weights = model if (model / "model.json").is_file() else None
     trial = numbers.get(int(rest)) if rest.isdigit() else None
@@ -164,7 +166,7 @@ def _trials(folder: StudyFolder, records: Sequence[TrialRecord], data: str) -> I
         path = folder.trial(record.lineage)
         if record.state != "complete" or not (path / LOGITS).is_file():
             continue
-        recipe = Recipe.read(path / "recipe.yaml")
+        recipe = _recipe_of_trial(path / "recipe.yaml")
         yield Candidate(
             label=f"{record.family}-{record.lineage:04d}",
             family=record.family,
@@ -174,6 +176,11 @@ def _trials(folder: StudyFolder, records: Sequence[TrialRecord], data: str) -> I
             folder=path,
             weights=_checkpoint(path / CHECKPOINT, recipe, data),
         )
+
+
+def _recipe_of_trial(path: Path) -> Recipe:
+    with stored.sound(path, LEFT_OUT_TRIAL):
+        return Recipe.read(path)
 
 
 def _checkpoint(path: Path, recipe: Recipe, data: str) -> Path | None:

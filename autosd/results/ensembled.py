@@ -1,18 +1,20 @@
 """What `autosd ensemble` found, as `ensemble/results.json` has it: read without torch and Ray."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from autosd.errors import AutosdError
+from pydantic import TypeAdapter
+
+from autosd import stored
 from autosd.results.statistics import Difference, Summary, Verdict
 from autosd.search.study import StudyFolder
 
 FOLDER = "ensemble"
 FILE = "results.json"
 FORMAT = "autosd ensemble results 1"
+WRITE_ANEW = "put back a copy of it, or remove it: `autosd ensemble` makes it anew"
 Scores = Mapping[str, float]
 """Metrics by name, as in `autosd.training.metrics.measure`."""
 
@@ -203,54 +205,17 @@ def read_results(folder: Path) -> dict[str, Any] | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+    with stored.sound(path, WRITE_ANEW):
+        values: dict[str, Any] = stored.load(path)
         if values["format"] != FORMAT:
             raise ValueError(f"format {values['format']!r}, needed is {FORMAT!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AutosdError(
-            f"{path}: cannot be read ({error}); `autosd ensemble` makes it anew without it"
-        ) from None
-    return cast("dict[str, Any]", values)
+        ensembled(values)
+    return values
+
+
+_ENSEMBLED = TypeAdapter(Ensembled)
 
 
 def ensembled(values: Mapping[str, Any]) -> Ensembled:
     """Plain values as `Ensembled`; keys that are not its own are left out."""
-    own = {key: values[key] for key in Ensembled.__dataclass_fields__ if key in values}
-    made = {
-        "members": tuple(map(_member, values["members"])),
-        "kinds": tuple(Kind(**one) for one in values["kinds"]),
-        "gains": tuple(map(_gain, values["gains"])),
-        "remarks": tuple(values["remarks"]),
-        "distilled": None if values.get("distilled") is None else _distilled(values["distilled"]),
-    }
-    return Ensembled(**{**own, **made})
-
-
-def _member(values: Mapping[str, Any]) -> Member:
-    return Member(**{**values, "strategies": tuple(values["strategies"])})
-
-
-def _gain(values: Mapping[str, Any]) -> Gain:
-    return Gain(**{**values, "difference": Difference(**values["difference"])})
-
-
-def _distilled(values: Mapping[str, Any]) -> Distilled:
-    lists = {"rows": tuple(map(_row, values["rows"])), "remarks": tuple(values["remarks"])}
-    return Distilled(**{**values, **lists})
-
-
-def _row(values: Mapping[str, Any]) -> DistilledRow:
-    made = {
-        "top1": Summary(**values["top1"]),
-        "nll": Summary(**values["nll"]),
-        "to_winner": _difference(values["to_winner"]),
-        "nll_to_winner": _difference(values["nll_to_winner"]),
-        "to_cross_entropy": _difference(values["to_cross_entropy"]),
-        "models": {int(seed): path for seed, path in values["models"].items()},
-    }
-    return DistilledRow(**{**values, **made})
-
-
-def _difference(values: Mapping[str, Any] | None) -> Difference | None:
-    return None if values is None else Difference(**values)
+    return _ENSEMBLED.validate_python(values)

@@ -1,11 +1,11 @@
 """Which images a model is evaluated on, and whether they are those of its own study."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autosd import stored
 from autosd.data.parts import ALL, OpenData, check_part, open_data
 from autosd.data.sources.source import Progress
 from autosd.errors import AutosdError
@@ -194,7 +194,7 @@ def _recorded(origin: Origin) -> str | None:
         return None
     path = origin.study.path / SPLIT_FILE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = stored.load(path)
     except (OSError, ValueError):
         return None
     found = values.get("fingerprint") if isinstance(values, dict) else None

@@ -1,14 +1,13 @@
 """A running study at one moment, for those who only look: nothing is written, not even a lock."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autosd.results.leaderboard import best_trial
-from autosd.search import ledger
-from autosd.search.finalists import CHOSEN
+from autosd.search import curve, ledger
+from autosd.search.finalists import read_chosen
 from autosd.search.ledger import Counts
 from autosd.search.lock import Owner
 from autosd.search.meter import Use
@@ -66,20 +65,13 @@ def glance(folder: StudyFolder) -> Glance:
 def _stage(folder: StudyFolder, counts: Counts, live: bool) -> Path | None:
     """The list of runs that is being worked on, or None where it is the search."""
     if counts.running or counts.waiting or counts.counted < folder.definition.trials:
-        unconfirmed = _chosen(folder) is False
+        chosen = read_chosen(folder.finalists)
+        unconfirmed = chosen is not None and not chosen.confirmed
         return folder.finalists if unconfirmed and not counts.running else None
     lists = [path.parent.parent for path in folder.path.glob("*/*/job.json")]
     if live and lists:
         return max(lists, key=_touched)
-    return folder.finalists if _chosen(folder) is not None else None
-
-
-def _chosen(folder: StudyFolder) -> bool | None:
-    """Whether the finalists are confirmed; None where none were chosen yet."""
-    path = folder.finalists / CHOSEN
-    if not path.is_file():
-        return None
-    return bool(json.loads(path.read_text(encoding="utf-8")).get("confirmed"))
+    return folder.finalists if read_chosen(folder.finalists) is not None else None
 
 
 def _touched(runs: Path) -> float:
@@ -133,14 +125,12 @@ def _listed(runs: Path, searched: Progress, live: bool) -> Progress:
 
 
 def _planned(runs: Path) -> int:
-    path = runs / CHOSEN
-    chosen = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return sum(len(one["seeds"]) for one in chosen.get("finalists", ()))
+    chosen = read_chosen(runs)
+    return 0 if chosen is None else sum(len(one.seeds) for one in chosen.finalists)
 
 
 def _run(folder: Path) -> Running:
     """A run with its epochs, as far as its curve tells them."""
-    path = folder / "history.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    epochs = json.loads(lines[0])["epochs"] if lines else 0
-    return Running(f"{folder.parent.name}/{folder.name}", folder.name, len(lines), epochs)
+    records = curve.read(folder / "history.jsonl")
+    epochs = int(records[0].get("epochs", 0)) if records else 0
+    return Running(f"{folder.parent.name}/{folder.name}", folder.name, len(records), epochs)

@@ -1,11 +1,11 @@
 """A trained model as the commands that use one see it, and where it comes from."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autosd import stored
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, nearest
 from autosd.search.study import StudyFolder
@@ -83,7 +83,7 @@ def open_model(given: str, root: Path, *, trust_code: bool = False) -> Model:
 
     folder = find_model(given, root)
     network: Any = load(folder, trust_code=trust_code)
-    described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    described = stored.load(folder / DESCRIPTION)
     details = described.get("details")
     return Model(
         folder=folder,
@@ -169,7 +169,7 @@ def _trained_on(model: Model) -> tuple[str, ...]:
 
 def _metrics(folder: Path) -> dict[str, Any]:
     try:
-        values = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        values = stored.load(folder / "metrics.json")
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

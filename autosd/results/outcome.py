@@ -1,16 +1,17 @@
 """What a study found: the winner and the one number that every command shows for it."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autosd import stored
 from autosd.recipe import Recipe
 from autosd.results import numbers
 from autosd.results.leaderboard import BASELINE, best_trial
 from autosd.search.finalists import Finalist, read_finalists
+from autosd.search.lists import read_recipe
 from autosd.search.records import TrialRecord
 from autosd.search.study import StudyFolder
 
@@ -95,7 +96,7 @@ def winner(folder: StudyFolder, records: Sequence[TrialRecord] | None = None) ->
 
 def _confirmed(folder: StudyFolder, first: Finalist, records: list[TrialRecord]) -> Winner:
     trial = next((one for one in records if one.number == first.trial), None)
-    recipe = Recipe.read(first.folder / "recipe.yaml").with_seed(folder.definition.seed)
+    recipe = read_recipe(first.folder).with_seed(folder.definition.seed)
     return Winner(
         label=first.label,
         family=first.family,
@@ -137,7 +138,7 @@ def score(folder: StudyFolder, finalist: Finalist) -> Score:
 def images(folder: StudyFolder, part: str) -> int | None:
     """Number of images of a part as the study recorded it; None before it did, or if it is lost."""
     try:
-        split = json.loads((folder.path / "split.json").read_text(encoding="utf-8"))
+        split = stored.load(folder.path / "split.json")
         return int(split["counts"][part])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,10 +1,10 @@
 """Every reading of the test part outside of a study, on record in the folder's `split.json`."""
 
 import datetime
-import json
 from pathlib import Path
 from typing import Any
 
+from autosd import stored
 from autosd.files import write_json
 
 FILE = "split.json"
@@ -20,6 +20,8 @@ def note_reading(folder: Path, who: str) -> None:
     path = folder / FILE
     record: dict[str, Any] = {}
     if path.is_file():
-        record = json.loads(path.read_text(encoding="utf-8"))
+        with stored.sound(path, "put back a copy of it, or move it away"):
+            record = stored.mapping(path)
+            record["test_readings"] = list(record.get("test_readings", []))
     reading = {"who": who, "when": now()}
     write_json(path, {**record, "test_readings": [*record.get("test_readings", []), reading]})

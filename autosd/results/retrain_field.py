@@ -14,6 +14,7 @@ from autosd.results.leaderboard import BASELINE, best_trial
 from autosd.results.retrained import ROLES
 from autosd.results.statistics import Summary
 from autosd.search.finalists import Candidate, choose, default, read_finalists
+from autosd.search.lists import read_recipe
 from autosd.search.records import TrialRecord
 from autosd.search.study import StudyFolder
 
@@ -104,7 +105,7 @@ def _confirmed(folder: StudyFolder) -> list[Entry]:
             label=one.label,
             roles=("finalist",),
             family=one.family,
-            recipe=Recipe.read(one.folder / "recipe.yaml").with_seed(folder.definition.seed),
+            recipe=read_recipe(one.folder).with_seed(folder.definition.seed),
             search=one.search_value,
             confirmed=Summary(one.mean, one.sd, one.n),
         )

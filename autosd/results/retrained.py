@@ -1,11 +1,12 @@
 """The table of `autosd retrain` as `retrain/results.json` keeps it; read without torch."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autosd.errors import AutosdError
+from pydantic import TypeAdapter
+
+from autosd import stored
 from autosd.results.statistics import Difference, Summary
 from autosd.search.study import StudyFolder
 
@@ -92,24 +93,6 @@ class Row:
             "confirmed": _spread(self.confirmed),
         }
 
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> "Row":
-        """The row of a mapping."""
-        apart = values["difference"]
-        known = {key: value for key, value in values.items() if key in cls.__dataclass_fields__}
-        return cls(
-            **{
-                **known,
-                "roles": tuple(values["roles"]),
-                "strategies": tuple(values["strategies"]),
-                "metrics": _summaries(values["metrics"]),
-                "difference": None if apart is None else Difference(**apart),
-                "temperature": _summary(values["temperature"]),
-                "scaled": _summaries(values["scaled"]),
-                "confirmed": _summary(values["confirmed"]),
-            }
-        )
-
 
 @dataclass(frozen=True)
 class Retrained:
@@ -163,17 +146,8 @@ class Retrained:
             "remarks": list(self.remarks),
         }
 
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> "Retrained":
-        """The table of a mapping."""
-        lists: dict[str, Sequence[Any]] = {
-            "seeds": values["seeds"],
-            "trained_on": values["trained_on"],
-            "rows": [Row.parse(row) for row in values["rows"]],
-            "remarks": values["remarks"],
-        }
-        known = {key: value for key, value in values.items() if key in cls.__dataclass_fields__}
-        return cls(**{**known, **{key: tuple(of) for key, of in lists.items()}})
+
+_RETRAINED = TypeAdapter(Retrained)
 
 
 def read_retrained(folder: StudyFolder) -> Retrained | None:
@@ -185,13 +159,11 @@ def read_retrained(folder: StudyFolder) -> Retrained | None:
     path = folder.retrain / FILE
     if not path.is_file():
         return None
-    try:
-        return Retrained.parse(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise AutosdError(
-            f"{path}: no table of a retraining ({error!r:.120}); "
-            f"`autosd retrain {folder.name}` writes it anew"
-        ) from None
+    with stored.sound(path, f"`autosd retrain {folder.name}` writes it anew"):
+        table = _RETRAINED.validate_python(stored.load(path))
+        if not any("baseline" in row.roles for row in table.rows):
+            raise ValueError("cross-entropy is missing")
+    return table
 
 
 def _spread(one: Summary | None) -> dict[str, Any] | None:
@@ -200,11 +172,3 @@ def _spread(one: Summary | None) -> dict[str, Any] | None:
 
 def _spreads(values: Mapping[str, Summary]) -> dict[str, Any]:
     return {name: asdict(one) for name, one in values.items()}
-
-
-def _summary(values: Mapping[str, Any] | None) -> Summary | None:
-    return None if values is None else Summary(**values)
-
-
-def _summaries(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Summary]:
-    return {name: Summary(**one) for name, one in values.items()}

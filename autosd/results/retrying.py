@@ -1,11 +1,11 @@
 """Which trials of a study ended without a result, and another try for them."""
 
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autosd import stored
 from autosd.errors import AutosdError
 from autosd.search import again, ledger
 from autosd.search.knobs import STRATEGY
@@ -107,7 +107,7 @@ def _recorded(folder: StudyFolder) -> list[str]:
     """Words of the command that began the study, without its folder; none where it is not known."""
     path = folder.path / "environment.json"
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))["command"][1:]
+        words = stored.load(path)["command"][1:]
     except (OSError, ValueError, KeyError, TypeError):
         return []
     before = ["", *words]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autosd import yamlfile
+from autosd import stored, yamlfile
 from autosd.errors import AutosdError, TrialDiverged, WorkFailed
 from autosd.files import write_json, write_text
 from autosd.recipe import Recipe
@@ -126,8 +126,9 @@ def _finished(folder: Path, parts: tuple[str, ...]) -> Trained | None:
     path = folder / RESULT
     if not path.is_file():
         return None
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    return _trained(folder, facts, parts) if set(parts) <= set(facts["metrics"]) else None
+    with stored.sound(path, "put back a copy of it, or choose another folder (--out)"):
+        facts = stored.load(path)
+        return _trained(folder, facts, parts) if set(parts) <= set(facts["metrics"]) else None
 
 
 def _trained(folder: Path, facts: dict[str, Any], parts: tuple[str, ...]) -> Trained:
@@ -177,5 +178,9 @@ def _metrics(trainer: "Trainer", part: str) -> dict[str, float]:
 
 def _refuse_another(recipe: Recipe, folder: Path) -> None:
     path = folder / "recipe.yaml"
-    if path.is_file() and Recipe.read(path).fingerprint() != recipe.fingerprint():
+    if not path.is_file():
+        return
+    with stored.sound(path, "put back a copy of it, or choose another folder (--out)"):
+        there = Recipe.read(path)
+    if there.fingerprint() != recipe.fingerprint():
         raise AutosdError(f"{folder}: holds a run of another recipe; choose another folder (--out)")

@@ -3,13 +3,13 @@
 Nothing is written, not even to the database; what a running driver works on is left out.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autosd import stored
 from autosd.data.dataset import Data
 from autosd.data.loading import load_data
 from autosd.errors import AutosdError
@@ -148,7 +148,7 @@ def _data(folder: StudyFolder, check: Check) -> Data | None:
     if not split.is_file():
         return data
     try:
-        known = json.loads(split.read_text(encoding="utf-8"))
+        known = stored.load(split)
         found = known["fingerprint"], known["counts"]
     except (OSError, ValueError, KeyError, TypeError):
         check.wrong("split.json", "does not say which data the study began with", PUT_BACK)

@@ -1,12 +1,13 @@
 """What a verification found, one line each."""
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from autosd import stored
 
 PUT_BACK = "put back a copy of it"
 
@@ -60,7 +61,7 @@ class Check:
     def read_json(self, path: Path, where: str, todo: str = PUT_BACK) -> dict[str, Any] | None:
         """The object of a JSON file; None, and a fault, where there is none."""
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = stored.load(path)
         except (OSError, ValueError) as error:
             self.wrong(where, f"cannot be read ({error})", todo)
             return None

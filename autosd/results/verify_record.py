@@ -13,7 +13,8 @@ from autosd.results.verify_trial import check_trial
 from autosd.search import ledger, store
 from autosd.search.ledger import Counts
 from autosd.search.records import TrialRecord, visible
-from autosd.search.study import WAY_OUT, StudyFolder, close
+from autosd.search.study import StudyFolder, close
+from autosd.stored import WAY_OUT
 
 COUNTED = ("complete", "pruned", "diverged", "failed")
 LOST = "the trial is missing from the plan; the next search asks for another one in its place"

@@ -11,11 +11,10 @@ from autosd.results.ensembled import FILE, FOLDER, read_ensembled
 from autosd.results.retrained import read_retrained
 from autosd.results.verify_faults import PUT_BACK, Check
 from autosd.results.verify_trial import check_logits, read_history
-from autosd.search.finalists import CHOSEN
+from autosd.search.finalists import CHOOSE_ANEW, CHOSEN
 from autosd.search.study import StudyFolder
 
 AGAIN = "move the folder away: then the same command trains it again"
-CHOOSE_ANEW = "remove it: the next search chooses anew"
 TESTED = ("retrain", "ensemble/distilled")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from autosd.data.dataset import Data
-from autosd.data.npzfile import FAULTS
+from autosd.data.npzfile import NpzReader
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
 from autosd.results.verify_faults import PUT_BACK, Check
@@ -125,9 +125,9 @@ def check_logits(
 ) -> None:
     """A finite row of logits for every image of each part that the file has."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            parts = {name: kept[name] for name in dict.fromkeys((*required, *kept.files))}
-    except (*FAULTS, KeyError) as error:
+        reader = NpzReader(path)
+        parts = {name: reader.read(name) for name in dict.fromkeys((*required, *reader.keys))}
+    except AutosdError as error:
         check.wrong(where, f"cannot be read ({error})", DRAW_AGAIN)
         return
     check.count("files of logits")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autosd import resources, yamlfile
+from autosd import resources, stored, yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, StudyDefinition, set_values
 
@@ -63,17 +63,35 @@ def base_values(study: str | None, data: str | None, root: Path) -> tuple[dict[s
     shipped = name in resources.names("studies")
     started = root / name / "study.yaml"
     if not shipped and "/" not in name and started.is_file():
-        path = started
-    else:
-        path = resources.find("studies", name)
+        return _values_of_begun(started, name), str(started)
+    path = resources.find("studies", name)
     values = yamlfile.read(path)
     if not isinstance(values, dict):
         raise AutosdError(f"{path}: a mapping of keys to values is needed")
-    if path == started and values.get("name") != name:
+    return values, f"study {name}" if shipped else str(path)
+
+
+def _values_of_begun(path: Path, name: str) -> dict[str, Any]:
+    """The definition that a study's folder has."""
+    values = begun_values(path)
+    if values.get("name") != name:
         raise AutosdError(
             f"{path}: is the study '{values.get('name')}'; its folder must have that name to go on"
         )
-    return values, f"study {name}" if shipped else str(path)
+    return values
+
+
+def begun_values(path: Path) -> dict[str, Any]:
+    """The values of the `study.yaml` of a study that has begun.
+
+    Raises:
+        AutosdError: it is damaged; names it and the way out.
+    """
+    with stored.sound(path, stored.WAY_OUT):
+        values = yamlfile.read(path)
+        if not isinstance(values, dict) or "name" not in values:
+            raise ValueError("no definition of a study")
+        return values
 
 
 def resolve(

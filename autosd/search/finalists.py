@@ -5,7 +5,6 @@ again with the same fresh seeds for all of them and scored on `select`, which th
 never seen. Their record are the folders of a list and `chosen.json` beside them.
 """
 
-import json
 import math
 import statistics
 from collections import Counter
@@ -14,6 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from autosd import stored
 from autosd.files import write_json
 from autosd.recipe import Recipe, StrategySpec
 from autosd.search.lists import Record, Run, read_records
@@ -25,6 +27,7 @@ BASELINE = "cross_entropy"
 MOST_PER_FAMILY = 2
 FIRST_SEED = 1000
 CHOSEN = "chosen.json"
+CHOOSE_ANEW = "put back a copy of it, or remove it: the next search chooses anew"
 
 
 @dataclass(frozen=True)
@@ -120,29 +123,71 @@ def write_chosen(
     write_json(folder / CHOSEN, chosen)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A recipe that was chosen, as readers need it; the fields are those of `Candidate`."""
+
+    label: str
+    family: str
+    trial: int | None
+    search_value: float | None
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What `chosen.json` says.
+
+    Attributes:
+        metric: the study's objective.
+        confirmed: whether all runs of the finalists have ended.
+        finalists: cross-entropy first.
+    """
+
+    metric: str
+    confirmed: bool
+    finalists: tuple[Choice, ...]
+
+
+_CHOSEN = TypeAdapter(Chosen)
+
+
+def read_chosen(folder: Path) -> Chosen | None:
+    """Who the finalists are; None before they were chosen.
+
+    Raises:
+        AutosdError: the file is damaged; names it and the way out.
+    """
+    path = folder / CHOSEN
+    if not path.exists():
+        return None
+    with stored.sound(path, CHOOSE_ANEW):
+        return _CHOSEN.validate_python(stored.load(path))
+
+
 def read_finalists(folder: Path, minimise: bool = False) -> list[Finalist]:
     """The confirmed finalists, best first; none before all of their runs have ended.
 
     Those that lack a seed (it diverged or failed) come last.
+
+    Raises:
+        AutosdError: a file of the confirmation is damaged; names it and the way out.
     """
-    path = folder / CHOSEN
-    chosen = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if not chosen.get("confirmed"):
+    chosen = read_chosen(folder)
+    if chosen is None or not chosen.confirmed:
         return []
     records = {(record.label, record.seed): record for record in read_records(folder)}
     found: list[tuple[int, Finalist]] = []
-    for entry in chosen["finalists"]:
-        runs_of = [records.get((entry["label"], seed)) for seed in entry["seeds"]]
-        finalist = _finalist(entry, runs_of, chosen["metric"])
+    for entry in chosen.finalists:
+        runs_of = [records.get((entry.label, seed)) for seed in entry.seeds]
+        finalist = _finalist(entry, runs_of, chosen.metric)
         if finalist is not None:
             found.append((len(runs_of) - finalist.n, finalist))
     found.sort(key=lambda pair: (pair[0], pair[1].mean if minimise else -pair[1].mean))
     return [finalist for _, finalist in found]
 
 
-def _finalist(
-    entry: dict[str, Any], planned: Sequence[Record | None], metric: str
-) -> Finalist | None:
+def _finalist(entry: Choice, planned: Sequence[Record | None], metric: str) -> Finalist | None:
     """A finalist of its runs, one for each seed; a run that is lost gave no value."""
     done = [run for run in planned if run is not None]
     values = tuple(math.nan if run is None else run.value(PART, metric) for run in planned)
@@ -150,15 +195,15 @@ def _finalist(
     if not finite:
         return None
     return Finalist(
-        label=entry["label"],
-        family=entry["family"],
+        label=entry.label,
+        family=entry.family,
         strategies=done[0].strategies,
         mean=statistics.fmean(finite),
         sd=statistics.stdev(finite) if len(finite) > 1 else None,
         n=len(finite),
         values=values,
-        trial=entry["trial"],
-        search_value=entry["search_value"],
+        trial=entry.trial,
+        search_value=entry.search_value,
         folder=done[0].folder,
     )
 

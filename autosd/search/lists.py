@@ -4,7 +4,6 @@ The record is the folders themselves: a run with `result.json` is done, one with
 on, and one that holds another recipe or other data is refused. No database is needed.
 """
 
-import json
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from autosd import yamlfile
+from pydantic import TypeAdapter
+
+from autosd import stored, yamlfile
 from autosd.errors import AutosdError
 from autosd.files import write_json, write_text
 from autosd.recipe import Recipe
@@ -24,6 +25,10 @@ from autosd.search.jobs import DONE, WAIT, Answer, Failure, Job, Result
 from autosd.search.meter import Meter
 from autosd.search.progress import Progress, Quiet, Running, Watch, seconds_left
 
+TRAIN_AGAIN = (
+    "put back a copy of it, or move the folder of this run away: then the same command trains it "
+    "again"
+)
 MOST_FAULTS = 3
 
 
@@ -195,10 +200,11 @@ class ListBridge:
         path = self.folder(run, "job.json")
         if not path.exists():
             return
-        there, wanted = json.loads(path.read_text(encoding="utf-8")), self._identity(run)
-        words = {"data": "other data", "train_on": "other parts"}
+        words, wanted = {"data": "other data", "train_on": "other parts"}, self._identity(run)
+        with stored.sound(path, TRAIN_AGAIN):
+            there = stored.mapping(path)
         found = [what for key, what in words.items() if there.get(key) != wanted[key]]
-        if _fingerprint(self.folder(run, "recipe.yaml")) != run.recipe.fingerprint():
+        if read_recipe(path.parent).fingerprint() != run.recipe.fingerprint():
             found.insert(0, "another recipe")
         for what in found:
             yield f"{path.parent}: was trained with {what}; move it away or use another study"
@@ -270,9 +276,15 @@ class ListBridge:
         )
 
 
-def _fingerprint(path: Path) -> str:
-    """Of the recipe in a file as it reads today: a key that is new since has its default."""
-    return Recipe.read(path).fingerprint()
+def read_recipe(folder: Path) -> Recipe:
+    """The recipe of a run as it reads today: a key that is new since has its default.
+
+    Raises:
+        AutosdError: it is missing or damaged; names the file and the way out.
+    """
+    path = folder / "recipe.yaml"
+    with stored.sound(path, TRAIN_AGAIN):
+        return Recipe.read(path)
 
 
 @dataclass(frozen=True)
@@ -298,21 +310,20 @@ class Record:
         return self.metrics.get(part, {}).get(metric, math.nan)
 
 
+_RECORD = TypeAdapter(Record)
+
+
 def read_records(folder: Path) -> list[Record]:
     """All finished runs of a list, by name of folder."""
     return [read_record(path.parent) for path in sorted(folder.glob("*/result.json"))]
 
 
 def read_record(folder: Path) -> Record:
-    """The finished run of a folder."""
-    values = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return Record(
-        label=values["label"],
-        seed=values["seed"],
-        strategies=tuple(values["strategies"]),
-        metrics=values["metrics"],
-        epochs=values["epochs"],
-        seconds=values["seconds"],
-        folder=folder,
-        failure=values.get("failure"),
-    )
+    """The finished run of a folder.
+
+    Raises:
+        AutosdError: its `result.json` is damaged; names it and the way out.
+    """
+    path = folder / "result.json"
+    with stored.sound(path, TRAIN_AGAIN):
+        return _RECORD.validate_python({**stored.load(path), "folder": folder})

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
+from autosd import stored
 from autosd.errors import AutosdError
 
 if TYPE_CHECKING:
@@ -97,7 +98,10 @@ class StudyLock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._opened()
         except OSError as error:
-            raise LockUnusable(f"{self.path}: cannot be written ({error.strerror})") from None
+            raise LockUnusable(
+                f"{self.path}: cannot be written ({error.strerror}); remove it, or check the "
+                "permissions of its folder"
+            ) from None
         self._key = self.path.resolve()
         _held[self._key] = self
         try:
@@ -225,7 +229,7 @@ def names(path: Path, token: str) -> bool:
 def read_owner(path: Path) -> Owner | None:
     """Who holds the lock, or held it last if it was killed; None after a clean end."""
     try:
-        return Owner(**json.loads(path.read_text(encoding="utf-8")))
+        return Owner(**stored.load(path))
     except (OSError, ValueError, TypeError):
         return None
 

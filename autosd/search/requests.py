@@ -6,7 +6,6 @@ driver on another machine that shares the folder, and never a foreign process or
 """
 
 import fcntl
-import json
 import logging
 import os
 import socket
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from autosd import stored
 from autosd.files import write_json
 from autosd.search.lock import Owner, StudyLocked, read_owner, run_by
 
@@ -88,7 +88,7 @@ def ask_to_stop(lock: Path, owner: Owner, *, now: bool) -> StopRequest:
 def request_for(lock: Path, token: str) -> StopRequest | None:
     """The request to the holding with this token, None where there is none."""
     try:
-        request = StopRequest(**json.loads(_file(lock).read_text(encoding="utf-8")))
+        request = StopRequest(**stored.load(_file(lock)))
     except (OSError, ValueError, TypeError):
         return None
     return request if request.token == token else None

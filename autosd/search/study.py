@@ -4,7 +4,6 @@ For writers (`search`) and readers (`status`, `best`, `dashboard`) alike; neithe
 A folder may be copied or moved: it holds relative paths only.
 """
 
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, Self
 
 import optuna
 
-from autosd import files, yamlfile
+from autosd import files, stored, yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import STUDY_NAME, StudyDefinition, nearest
 from autosd.search import address, environment, lease, store
@@ -22,6 +21,7 @@ from autosd.search.lock import StudyLock, holding
 from autosd.search.records import TrialRecord, records
 from autosd.search.requests import refuse_if_driven
 from autosd.search.space import Space
+from autosd.stored import WAY_OUT
 
 OURS = {
     ".lock",
@@ -33,7 +33,6 @@ OURS = {
     "compare",
 }
 """What a folder may hold before it is a study: a beginning of one, or a comparison."""
-WAY_OUT = "put back a copy of it, or move the folder away and start the study anew"
 
 
 @dataclass(frozen=True)
@@ -126,6 +125,8 @@ class StudyFolder:
         for path in (root / name, Path(name)):
             if (path / "study.yaml").is_file():
                 return cls.open(path, storage=storage)
+            if (path / "study.db").exists():
+                raise AutosdError(f"{path / 'study.yaml'}: is missing or no file; {WAY_OUT}")
         known = study_names(root)
         there = f"there are: {', '.join(known)}." if known else "there is none yet."
         raise AutosdError(f"no study '{name}' in {root}; {there}{nearest(name, known)}")
@@ -298,20 +299,23 @@ class StudyFolder:
         elif _read_json(path).get("fingerprint") != fingerprint:
             raise AutosdError(
                 f"study {self.name}: {self.definition.recipe.data.name} is not the data it began "
-                f"with ({path.name} has another fingerprint); start a new study with --name"
+                f"with ({path.name} has another fingerprint); put back what was there, or start a new "
+                "study with --name"
             )
 
     def record_test_reading(self, who: str, when: str) -> None:
         """Append to `split.json` that `who` read the test part at `when`."""
         path = self.path / "split.json"
-        split = _read_json(path)
-        readings = [*split.get("test_readings", []), {"who": who, "when": when}]
-        files.write_json(path, {**split, "test_readings": readings})
+        readings = [*self.test_readings(), {"who": who, "when": when}]
+        files.write_json(path, {**_read_json(path), "test_readings": readings})
 
     def test_readings(self) -> list[dict[str, str]]:
         """Every recorded reading of the test part."""
         path = self.path / "split.json"
-        return list(_read_json(path).get("test_readings", [])) if path.exists() else []
+        if not path.exists():
+            return []
+        with stored.sound(path, WAY_OUT):
+            return list(map(dict, _read_json(path).get("test_readings", [])))
 
 
 def study_path(root: Path, name: str) -> Path:
@@ -400,10 +404,5 @@ def _recorded(path: Path) -> dict[str, Any]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(value, dict):
-            return value
-        raise ValueError("no mapping")
-    except (OSError, ValueError) as error:
-        raise AutosdError(f"{path}: cannot be read ({error}); {WAY_OUT}") from None
+    with stored.sound(path, WAY_OUT):
+        return stored.mapping(path)

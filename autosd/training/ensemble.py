@@ -24,6 +24,7 @@ from autosd.files import write_json
 from autosd.models.student import Student
 from autosd.recipe import Form
 from autosd.training.export import (
+    COPY_AGAIN,
     DESCRIPTION,
     MAX_DESCRIPTION_BYTES,
     WEIGHTS,
@@ -177,12 +178,14 @@ def _described(path: Path) -> EnsembleForm:
     try:
         description = EnsembleForm.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise AutosdError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise AutosdError(
+            f"{path}: cannot be read ({error.strerror or error}); {COPY_AGAIN}"
+        ) from None
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in fault["loc"])
         raise AutosdError(
-            f"{path}: no description of an ensemble ({place} {fault['msg']})"
+            f"{path}: no description of an ensemble ({place} {fault['msg']}); {COPY_AGAIN}"
         ) from None
     weight = sum(entry.weight for entry in description.members)
     names = [entry.name for entry in description.members]
@@ -199,7 +202,7 @@ def _check_files(folder: Path, place: Path, sha256: Mapping[Any, str]) -> None:
             found = _sha256(place / name)
         except OSError as error:
             raise AutosdError(
-                f"{place / name}: cannot be read ({error.strerror or error})"
+                f"{place / name}: cannot be read ({error.strerror or error}); {COPY_AGAIN}"
             ) from None
         if found != sha256[name]:
             raise AutosdError(

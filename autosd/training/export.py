@@ -24,6 +24,7 @@ FORMAT = "autosd student 1"
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 MAX_DESCRIPTION_BYTES = 50_000_000
+COPY_AGAIN = "copy the whole folder of the model again"
 
 
 class Description(Form):
@@ -162,7 +163,7 @@ def read_description(folder: Path) -> Description:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in fault["loc"])
         why = f"{place} {fault['msg']}".strip()
-        raise AutosdError(f"{path}: no description of a student ({why})") from None
+        raise AutosdError(f"{path}: no description of a student ({why}); {COPY_AGAIN}") from None
     if description.format != FORMAT:
         raise AutosdError(f"{path}: unknown format {description.format!r}; needed is {FORMAT!r}")
     channels = description.image_shape[0]
@@ -178,7 +179,25 @@ def read_description(folder: Path) -> Description:
     return description
 
 
+def check_exported(folder: Path) -> None:
+    """See that description and weights are whole and belong together.
+
+    Raises:
+        AutosdError: names the file that is not.
+    """
+    _read_content(folder, read_description(folder).sha256)
+
+
 def _read_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
+    path = folder / WEIGHTS
+    try:
+        return safetensors.torch.load(_read_content(folder, sha256))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise AutosdError(f"{path}: not readable as safetensors ({error})") from None
+
+
+def _read_content(folder: Path, sha256: str) -> bytes:
+    """The bytes of the weights, if they are the described ones."""
     path = folder / WEIGHTS
     content = _read_bytes(path)
     if hashlib.sha256(content).hexdigest() != sha256:
@@ -186,10 +205,7 @@ def _read_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
             f"{path}: not the file that {DESCRIPTION} describes (sha256 differs); "
             "copy both files again"
         )
-    try:
-        return safetensors.torch.load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise AutosdError(f"{path}: not readable as safetensors ({error})") from None
+    return content
 
 
 def _read_bytes(path: Path, limit: int | None = None) -> bytes:
@@ -198,4 +214,6 @@ def _read_bytes(path: Path, limit: int | None = None) -> bytes:
             raise AutosdError(f"{path}: larger than {limit} bytes, which no description is")
         return path.read_bytes()
     except OSError as error:
-        raise AutosdError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise AutosdError(
+            f"{path}: cannot be read ({error.strerror or error}); {COPY_AGAIN}"
+        ) from None

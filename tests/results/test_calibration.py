@@ -119,7 +119,7 @@ def test_a_fit_at_its_bound_is_told(tmp_path: Path):
 def test_damaged_logits_are_named_before_anything_is_trained(tmp_path: Path, content):
     confirmed(tmp_path / "a-0", Recipe.parse({"data": "digits"}), np.eye(3))
     (tmp_path / "a-0/logits.npz").write_bytes(content)
-    with pytest.raises(AutosdError, match=r"a-0/logits.npz: cannot be read .* remove the file"):
+    with pytest.raises(AutosdError, match=r"a-0/logits.npz: not an npz file .* remove the file"):
         temperatures(tmp_path, np.arange(3))
 
 

@@ -1,10 +1,9 @@
 """The end of a report: failures, use of the machine, limits, and how to do it again."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 
-from autosd import yamlfile
+from autosd import stored, yamlfile
 from autosd.results.numbers import duration, percent
 from autosd.results.report.blocks import Block, Code, Facts, Items, Row, Section, Table, Text, row
 from autosd.results.report.opening import again, short_data, taken
@@ -174,6 +173,6 @@ def fingerprint(story: Story) -> str:
     """Of the data and their division, as the study recorded it; empty where it did not."""
     path = story.folder.path / "split.json"
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["fingerprint"])
+        return str(stored.load(path)["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -1,8 +1,8 @@
 """What was searched: the data and its parts, the network, the space, the machine."""
 
-import json
 from typing import Any
 
+from autosd import stored
 from autosd.results.numbers import duration
 from autosd.results.report.blocks import Block, Facts, Section, Table, Text, row
 from autosd.results.report.opening import short_data, taken
@@ -112,9 +112,7 @@ def _classes(story: Story) -> str:
 def class_names(story: Story) -> list[str]:
     """As the kept student has them; none where no student was kept."""
     try:
-        values: dict[str, Any] = json.loads(
-            (story.folder.best / "model.json").read_text(encoding="utf-8")
-        )
+        values: dict[str, Any] = stored.load(story.folder.best / "model.json")
         return [str(name) for name in values["class_names"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -5,13 +5,12 @@ which file would have said it, stands in `Story.missing`.
 """
 
 import functools
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from autosd import resources, yamlfile
+from autosd import resources, stored, yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import StudyDefinition
 from autosd.results.ensembled import Ensembled, read_ensembled
@@ -244,7 +243,7 @@ class _Reader:
             return {}
 
         def read() -> dict[str, Any]:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = stored.load(path)
             if not isinstance(values, dict):
                 raise ValueError("no mapping")
             return values

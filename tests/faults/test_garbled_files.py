@@ -1,0 +1,171 @@
+"""A garbled file is named with the way out, and whatever else there is stays as it was."""
+
+import re
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from .garbling import (
+    COMMANDS,
+    SEARCHED,
+    STUDY,
+    WAYS,
+    Opened,
+    garble,
+    make,
+    one_of_each,
+    remove,
+    run,
+    snapshot,
+)
+
+WAY_OUT = re.compile(
+    r"put back|remove|move |anew|again|copy|check the folder|--name|--data|choose another"
+)
+OF_THE_DRIVER = {f"{STUDY}/study.log", f"{STUDY}/.lock"}
+"""What a driver writes before it looks at anything else."""
+DERIVED = re.compile(
+    r"best/|ensemble/|compare/compare\.|retrain/results\.json|report\.html|queue/|study\.log|"
+    r"\.lock|finalists/chosen\.json"
+)
+"""What a command makes of records that are whole, and may make again."""
+UNVERIFIED = re.compile(r"study\.log|\.lock|report\.html|queue/|compare/|environment\.json")
+
+
+@dataclass
+class Matrix:
+    """One command against files that are garbled one after the other."""
+
+    whole: Path
+    work: Path
+    command: str
+    cases: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        """A whole copy to work with."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        shutil.copytree(self.whole, self.work)
+
+    def files(self, opened: Opened) -> list[str]:
+        """One of each kind of file of the study that the command reads."""
+        self.start()
+        with opened.below(self.work / STUDY) as found:
+            said = run(self.work, self.command)
+        assert said.code == 0, said
+        there = {name for name in found if (self.whole / STUDY / name).is_file()}
+        return one_of_each(there)
+
+    def try_all(self, files: list[str], ways: tuple[str, ...]) -> None:
+        """Every file in every way."""
+        self.start()
+        before = snapshot(self.work)
+        for name in files:
+            for how in ways:
+                garble(self.work / STUDY / name, how, self.whole / STUDY)
+                after = self._try(name, how)
+                for path in after.keys() | before.keys():
+                    if after.get(path) != before.get(path) or path.endswith(name):
+                        self._restore(path)
+
+    def _try(self, name: str, how: str) -> dict[str, object]:
+        garbled = snapshot(self.work)
+        said = run(self.work, self.command)
+        after = snapshot(self.work)
+        changed = {
+            path.removeprefix(f"{STUDY}/")
+            for path in garbled.keys() | after.keys()
+            if garbled.get(path) != after.get(path) and path not in OF_THE_DRIVER
+        }
+        refused = said.code != 0
+        self.cases["refused" if refused else "went on"] += 1
+        if said.bug is not None or said.code not in (0, 1, 2) or "Traceback" in said.text:
+            self._wrong(name, how, f"ends with {said.code} {said.bug!r}")
+        elif refused:
+            self._check_refusal(name, how, said.errors or said.text, changed)
+        elif name in changed and not DERIVED.match(name):
+            self._wrong(name, how, "was overwritten")
+        elif self.command.startswith("verify") and self._must_notice(name, how):
+            self._wrong(name, how, "is whole to verify")
+        return after
+
+    def _must_notice(self, name: str, how: str) -> bool:
+        return not UNVERIFIED.search(name) and "flipped" not in how
+
+    def _check_refusal(self, name: str, how: str, errors: str, changed: set[str]) -> None:
+        parts = name.split("/")
+        if not any(part in errors for part in (name, parts[-1], "/".join(parts[:-1]) or name)):
+            self._wrong(name, how, f"is not named: {errors:.200}")
+        if not WAY_OUT.search(errors):
+            self._wrong(name, how, f"no way out: {errors:.200}")
+        if changed - {"report.html"}:
+            self._wrong(name, how, f"refused, and yet changed {sorted(changed)[:3]}")
+
+    def _wrong(self, name: str, how: str, what: str) -> None:
+        self.wrong.append(f"{self.command} | {name} | {how} | {what}")
+
+    def _restore(self, path: str) -> None:
+        remove(self.work / path)
+        source = self.whole / path
+        if source.is_dir():
+            shutil.copytree(source, self.work / path, dirs_exist_ok=True)
+        elif source.exists():
+            (self.work / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, self.work / path)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{number} {what}" for what, number in sorted(self.cases.items()))
+        return (
+            f"garbled files, {self.command}: {self.cases.total()} cases, {counts}, "
+            f"{len(self.wrong)} wrong"
+        )
+
+
+@pytest.fixture(scope="module")
+def opened() -> Opened:
+    return Opened()
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study that was searched."""
+    return make(tmp_path_factory.mktemp("searched"), SEARCHED)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study that has every kind of file."""
+    return make(tmp_path_factory.mktemp("whole"))
+
+
+FEW = {
+    "status tiny": ["study.yaml", "study.db", "finalists/chosen.json", "best/metrics.json"],
+    "best tiny": ["space.yaml", "finalists/cross_entropy-1000/result.json", "storage.json"],
+    "autosd.load best": ["best/model.json", "best/model.safetensors"],
+}
+
+
+@pytest.mark.parametrize("command", FEW)
+def test_a_garbled_file_is_named_with_the_way_out(searched: Path, tmp_path: Path, command: str):
+    matrix = Matrix(searched, tmp_path / "work", command)
+    matrix.try_all(FEW[command], ("noise", "a list", "zeros inside", "a folder"))
+    print(matrix)
+    assert matrix.cases["refused"] == 4 * len(FEW[command]) - len(WENT_ON.get(command, ()))
+    assert matrix.wrong == []
+
+
+WENT_ON = {"status tiny": ["best/metrics.json a folder", "finalists/chosen.json"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_file_that_a_command_reads_is_named_where_it_is_garbled(
+    whole: Path, opened: Opened, tmp_path: Path, command: str
+):
+    matrix = Matrix(whole, tmp_path / "work", command)
+    matrix.try_all(matrix.files(opened), WAYS)
+    print(matrix)
+    assert matrix.wrong == []
