@@ -299,8 +299,8 @@ class StudyFolder:
         elif _read_json(path).get("fingerprint") != fingerprint:
             raise AutosdError(
                 f"study {self.name}: {self.definition.recipe.data.name} is not the data it began "
-                f"with ({path.name} has another fingerprint); put back what was there, or start a new "
-                "study with --name"
+                f"with ({path.name} has another fingerprint); put back what was there, or start a "
+                "new study with --name"
             )
 
     def record_test_reading(self, who: str, when: str) -> None:

@@ -1,6 +1,7 @@
 """A study with every kind of file, ways to garble one, and every command that reads it."""
 
 import contextlib
+import gc
 import os
 import re
 import shutil
@@ -180,8 +181,12 @@ def one_of_each(names: set[str]) -> list[str]:
 
 def snapshot(folder: Path) -> dict[str, object]:
     """Everything in a folder with its content; of a whole database what it says of trials."""
+    if any(folder.rglob("study.db-*")):
+        gc.collect()  # a refusal here leaves open what the end of a user's process closes
     return {
-        path.relative_to(folder).as_posix(): _content(path) for path in sorted(folder.rglob("*"))
+        path.relative_to(folder).as_posix(): _content(path)
+        for path in sorted(folder.rglob("*"))
+        if not path.name.startswith("study.db-")
     }
 
 
@@ -198,7 +203,7 @@ def _content(path: Path) -> object:
 
 def _trials(path: Path) -> list[Any]:
     tables = ("trials", "trial_values", "trial_params", "trial_intermediate_values")
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+    with contextlib.closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
         return [connection.execute(f"select * from {table}").fetchall() for table in tables]
 
 
