@@ -28,9 +28,7 @@ def attempts(study: Path) -> dict[str, list[list[int]]]:
 
 
 def held(path: Path) -> int:
-    """Epochs in a checkpoint, 0 where there is none."""
-    if not path.exists():
-        return 0
+    """Epochs in a checkpoint."""
     content = io.BytesIO(path.read_bytes()[:-DIGEST])
     return len(torch.load(content, weights_only=True)["history"])
 
@@ -64,7 +62,7 @@ class Epochs:
                 if reported:  # the next one may find one more that was saved and not reported
                     done, slack = reported[-1], 1
             self.known[key] = len(found)
-            self.held[key] = held(self.study / key / "last.pt")
+            self.held[key] = sum(held(path) for path in self.study.rglob(f"{key}/last.pt"))
         self.slack = 0 if calm else 1
 
     def _check(self, key: str, reported: list[int], done: int, slack: int) -> None:

@@ -161,7 +161,7 @@ def finished_files(study: Path, trials: list[FrozenTrial]) -> dict[str, str]:
     """Digests of what finished trials and finished runs of lists have written."""
     done = [t for t in counting(trials) if t.state.is_finished() and not ledger.may_be_retried(t)]
     folders = [history_of(study, trial).parent for trial in done]
-    folders += [path.parent for path in study.glob("*/*/result.json")]
+    folders += [path.parent for path in study.rglob("result.json")]
     files = [path for folder in folders for path in folder.rglob("*") if _lasting(path)]
     return {str(path.relative_to(study)): _digest(path) for path in files}
 

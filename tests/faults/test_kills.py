@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from autosd.results.verify import verify
 from autosd.search.lock import read_owner
 
-from .campaign import Campaign, Tally
-from .living import HANG, Living, living
+from .campaign import EPOCHS, TRIALS, Campaign, Tally
+from .epochs import Epochs, attempts
+from .invariants import Witness
+from .living import HANG, Living, living, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
@@ -118,6 +121,68 @@ def test_restarts_of_the_machine(place: Living) -> None:
 def test_kills_while_the_finalists_are_confirmed(place: Living) -> None:
     few = ("--trials", "4", "--set", "finalists.seeds=5")
     Campaign(place, driver, Tally("finalists", seed=6), few, stage="finalists").run(kills(10))
+
+
+TOOLS = {
+    "retrain": ("retrain", "--seeds", "2"),
+    "compare": ("compare", "--strategies", "cross_entropy,label_smoothing", "--seeds", "2"),
+    "ensemble": ("ensemble", "--size", "2", "--distill", "--seeds", "2"),
+}
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_kills_of_a_tool_that_trains(place: Living, name: str) -> None:
+    """Driver and everything in turn; no run that was finished is touched."""
+    campaign = Campaign(place, driver, Tally(name, seed=7), ("--trials", "3"))
+    place.finish(*campaign.words("digits"))
+    study, draw, words = place.study("digits"), random.Random(7), (*TOOLS[name], "digits")
+    witness, epochs = Witness(study, EPOCHS), Epochs(study, EPOCHS)
+    witness.look()
+    epochs.look()
+    met, begin = 0, time.monotonic()
+    for number in range(kills(4)):
+        known, process = trained(study), place.start(*words)
+        wait_for(lambda k=known: trained(study) > k, process)
+        time.sleep(draw.uniform(0, 1.5))
+        met += process.poll() is None
+        (everything if number % 2 else driver)(place, draw)
+        witness.look()
+        epochs.look(calm=not place.workers())
+    place.finish(*words)
+    witness.look()
+    epochs.look()
+    seconds = time.monotonic() - begin
+    print(
+        f"\n{name}: {met} kills, {witness.faults}, {len(epochs.faults)} repeated, {seconds:.0f} s"
+    )
+    assert not witness.faults, vars(witness.faults)
+    assert not epochs.faults
+    assert verify("digits", study.parent, replays=False).whole
+
+
+def trained(study: Path) -> int:
+    """Epochs that were reported so far."""
+    return sum(len(one) for all_ in attempts(study).values() for one in all_)
+
+
+def test_a_killed_stop_leaves_nothing_that_a_later_driver_obeys(place: Living) -> None:
+    """`stop` killed at random, and the driver right after it was asked."""
+    campaign = Campaign(place, driver, Tally("stop", seed=8), ("--inline",))
+    study, draw, words = place.study("digits"), random.Random(8), campaign.words("digits")
+    witness = Witness(study, EPOCHS)
+    for _ in range(kills(4)):
+        known, process = trained(study), place.start(*words)
+        assert wait_for(lambda k=known: trained(study) > k, process), place.said()
+        asking = place.start("stop", "digits")
+        wait_for((study / ".stop").exists, asking)
+        time.sleep(draw.uniform(0, 0.3))
+        for command in draw.sample([process, asking], 2):
+            command.kill()
+            command.wait(HANG)
+        witness.look()
+    place.finish(*words)
+    witness.end(TRIALS)
+    assert not witness.faults, vars(witness.faults)
 
 
 def kills(full: int) -> int:
