@@ -6,10 +6,11 @@ from typing import Any
 import ray
 from ray import tune
 
+from autosd.errors import AutosdError
 from autosd.search.jobs import Failure, Job, Result
 from autosd.search.limit import START_SECONDS, limited
 from autosd.search.notes import Notes
-from autosd.search.raytune.fitness import require_fit
+from autosd.search.raytune.fitness import Unfit, require_fit
 
 SPOILING = ("memory", "worker")
 
@@ -32,9 +33,7 @@ class Slot(tune.Trainable):  # type: ignore[misc]
         return tune.PlacementGroupFactory([{"CPU": job.cpus, "GPU": job.gpu_share}])
 
     def setup(self, config: dict[str, Any]) -> None:
-        supply = config["supply"]
-        if supply is not None:
-            require_fit(supply["versions"], config["job"])
+        self.supply = supply = config["supply"]
         self.worker: Any = (config["worker"] or _worker(supply))()
         self.node = None if supply is None else ray.get_runtime_context().get_node_id()[:12]
         self.notes = Notes()
@@ -45,9 +44,16 @@ class Slot(tune.Trainable):  # type: ignore[misc]
         return True
 
     def _begin(self, job: Job) -> None:
+        """What is wrong with the place shows in the first step: here Ray would lose its kind."""
         self.job = job
-        with limited(job, START_SECONDS):
-            self.worker.begin(job)
+        self.refusal: Exception | None = None
+        try:
+            if self.supply is not None:
+                require_fit(self.supply["versions"], job)
+            with limited(job, START_SECONDS):
+                self.worker.begin(job)
+        except (AutosdError, Unfit) as error:
+            self.refusal = error
 
     def step(self) -> dict[str, Any]:
         """A list around the result keeps Tune from flattening it.
@@ -55,7 +61,11 @@ class Slot(tune.Trainable):  # type: ignore[misc]
         Raises:
             Spoilt: an error on a GPU, after which later jobs would fail as well, or memory ran out,
                 of which the process may keep what others need.
+            Unfit: this node cannot do the job.
+            AutosdError: the place of checkpoints failed, or the study is another driver's.
         """
+        if self.refusal is not None:
+            raise self.refusal
         with limited(self.job):
             result: Result = self.worker.step()
         result["notes"] = self.notes.take()
