@@ -78,8 +78,15 @@ def _show_state(state: "State", console: Console) -> None:
         table.add_row("GPUs", escape(state.gpus))
     console.print(table)
     for failure in state.failures:
-        reason = f"trial {failure['trial']} {failure['state']}: {failure['reason']}"
-        console.print(reason, markup=False, soft_wrap=True)
+        _show_failure(failure, failure["state"], console)
+    for failure in state.retried:
+        _show_failure(failure, "failed and was tried again", console)
+
+
+def _show_failure(failure: dict[str, Any], what: str, console: Console) -> None:
+    where = f" ({failure['file']})" if failure["file"] else ""
+    line = f"trial {failure['trial']} {what}: {failure['reason']}{where}"
+    console.print(line, markup=False, soft_wrap=True)
 
 
 def best(

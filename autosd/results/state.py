@@ -7,13 +7,14 @@ from typing import Any
 from autosd.errors import AutosdError
 from autosd.results.best import holds
 from autosd.results.outcome import Winner, winner
-from autosd.search import ending, ledger
+from autosd.search import ending, errorfile, ledger
+from autosd.search.faults import POLICIES
 from autosd.search.ledger import Counts
 from autosd.search.lock import LockUnusable, lock_if_free, read_owner
 from autosd.search.meter import Use
 from autosd.search.needs import in_words
 from autosd.search.queue import requests
-from autosd.search.records import TrialRecord
+from autosd.search.records import TrialRecord, visible
 from autosd.search.study import StudyFolder, close
 
 BAD = ("failed", "diverged")
@@ -30,7 +31,9 @@ class State:
         driver: who runs it, in words.
         winner: None before the first complete trial.
         utilisation: share of slot time spent in steps, None before the first step.
-        failures: trials that failed or diverged: `trial`, `state`, `reason`.
+        failures: trials that failed or diverged: `trial`, `state`, `kind` (as in `faults`),
+            `reason`, and `file`, which has the traceback, where there is one.
+        retried: the same of attempts that failed and were followed by another one.
         model_dir: the winner's student, None where there is none yet.
         ended: why the search ended before its plan was full, in words; empty where it did not.
         queued: recipes that users asked for and that are no trials yet.
@@ -45,6 +48,7 @@ class State:
     winner: Winner | None
     utilisation: float | None
     failures: list[dict[str, Any]]
+    retried: list[dict[str, Any]]
     model_dir: Path | None
     ended: str = ""
     queued: int = 0
@@ -73,6 +77,7 @@ class State:
             "best": None if won is None else short(won),
             "utilisation": self.utilisation,
             "failures": self.failures,
+            "retried": self.retried,
             "ended": self.ended or None,
             "queued": self.queued,
             "gpus": self.gpus or None,
@@ -101,7 +106,8 @@ def read(name: str, root: Path) -> State:
     driver = sweep_if_free(folder)
     study = folder.load()
     try:
-        records = folder.records(study)
+        attempts = folder.records(study, hidden=True)
+        records = list(visible(attempts))
         counts = ledger.counts(study)
         plan = folder.definition
         ended = (
@@ -122,7 +128,8 @@ def read(name: str, root: Path) -> State:
         driver=driver,
         winner=won,
         utilisation=use.share,
-        failures=[_failure(record) for record in records if record.state in BAD],
+        failures=[_failure(record, folder.path) for record in records if record.state in BAD],
+        retried=[_failure(one, folder.path) for one in attempts if _is_retried(one)],
         model_dir=folder.best if kept else None,
         ended=ended,
         queued=len(requests(folder.path)),
@@ -154,5 +161,18 @@ def _sweep_if_free(folder: StudyFolder) -> str:
     return "nobody runs it"
 
 
-def _failure(record: TrialRecord) -> dict[str, Any]:
-    return {"trial": record.number, "state": record.state, "reason": record.why}
+def _is_retried(record: TrialRecord) -> bool:
+    """Whether it is an attempt that failed, was not merely interrupted, and has a successor."""
+    ended = record.attributes.get("ended")
+    return record.superseded and ended in POLICIES and ended != "interrupted"
+
+
+def _failure(record: TrialRecord, folder: Path) -> dict[str, Any]:
+    file = f"trials/{record.lineage:04d}/{errorfile.NAME}"
+    return {
+        "trial": record.number,
+        "state": record.state,
+        "kind": record.attributes.get("ended"),
+        "reason": record.why,
+        "file": file if (folder / file).is_file() else None,
+    }

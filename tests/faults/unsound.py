@@ -1,0 +1,94 @@
+"""A student some of whose trainings fail, each in its own way.
+
+Each training that begins takes the next number from the folder `$TICKETS`; `$FATES` says by number
+what becomes of it in its first batch. A retry is a training of its own with a number of its own.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from autosd.models.custom import load_class
+from autosd.models.student import Activations
+
+Noting = load_class(f"{Path(__file__).with_name('noting.py')}:Noting")
+
+
+class Unsound(Noting):  # type: ignore[misc, valid-type]
+    """Fails as `$FATES` has it."""
+
+    fate: str | None = None
+
+    def activations(self, images: Tensor) -> Activations:
+        if self.training and torch.is_grad_enabled() and self.fate is None:
+            number = _ticket()
+            self.fate = json.loads(os.environ.get("FATES", "{}")).get(str(number), "")
+            if self.fate in ACTS:
+                ACTS[self.fate]()
+        found = super().activations(images)
+        if self.training and self.fate in SPOILT:
+            return found._replace(logits=found.logits * SPOILT[self.fate])
+        return found
+
+
+def _ticket() -> int:
+    number = 0
+    while True:
+        try:
+            os.close(os.open(Path(os.environ["TICKETS"], str(number)), os.O_CREAT | os.O_EXCL))
+            return number
+        except FileExistsError:
+            number += 1
+
+
+def _raise() -> None:
+    raise ValueError("a bug in the student")
+
+
+def _host() -> None:
+    """Ask for more memory than this process may have."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, resource.RLIM_INFINITY))
+    torch.zeros(2**30).sum()
+
+
+def _device() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _hang() -> None:
+    time.sleep(100_000)
+
+
+def _kernel() -> None:
+    """Enter a control group of little memory and take more, so that the kernel kills."""
+    Path(os.environ["GROUP"], "cgroup.procs").write_text(str(os.getpid()))
+    torch.ones(2**28).sum()
+
+
+ACTS = {
+    "raise": _raise,
+    "host": _host,
+    "device": _device,
+    "kill": _kill,
+    "stop": _stop,
+    "hang": _hang,
+    "kernel": _kernel,
+    "exit": sys.exit,
+}
+SPOILT = {"nan": float("nan"), "inf": float("inf")}
