@@ -257,7 +257,7 @@ class _Work:
         data = load_data(self.base.data, with_test=True)
         for run in waiting:
             self.folder.record_test_reading(f"compare/{run.name}", now())
-            metrics = _score(self.path / run.name / "model", data)
+            metrics = _score(self.path / run.name / "model", run.recipe.model.name, data)
             write_json(self.path / run.name / TEST, {"metrics": {"test": metrics}})
 
     def table(self, data: Data, begin: float) -> Compared:
@@ -294,10 +294,10 @@ class _Work:
         return read_runs(self.path, entry.label, names, strategies)
 
 
-def _score(model: Path, data: Data) -> dict[str, float]:
-    """Metrics of an exported student on test."""
+def _score(model: Path, network: str, data: Data) -> dict[str, float]:
+    """Metrics of an exported student on test; code is run of the recipe's own `network` alone."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(processors())
-    student: Student = load_student(model, trust_code=True).to(device)
+    student: Student = load_student(model, trust_code=network).to(device)
     loader = Loader(data.part("test"), data, device=device)
     return evaluate(student, loader.plain()).metrics

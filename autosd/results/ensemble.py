@@ -150,7 +150,7 @@ def _known(target: Path, plan: Plan) -> Mapping[str, Any] | None:
     if values is None or values.get("key") != plan.key:
         return None
     try:
-        load_ensemble(target, trust_code=True)
+        load_ensemble(target, trust_code=plan.best.recipe.model.name)
     except AutosdError:
         return None
     return values

@@ -127,7 +127,8 @@ def compare_with_kept(
     if candidate.weights not in (None, candidate.folder / MODEL) and candidate.origin == AGAIN:
         return _compare_again(candidate, kept, data)
     part = Loader(data.part(PART), data).plain()
-    rows = evaluate(load_student(student, trust_code=True), part).logits
+    network = load_student(student, trust_code=candidate.recipe.model.name)
+    rows = evaluate(network, part).logits
     gap = np.abs(rows - kept.astype(np.float32))
     if (gap > ROUNDING + RELATIVE * np.abs(kept)).any():
         raise AutosdError(

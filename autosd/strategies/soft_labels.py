@@ -72,7 +72,7 @@ def read_table(path: Path, run: RunSpec) -> Tensor:
     try:
         table = safetensors.torch.load_file(path)
         rows, labels = table[ROWS], table[LABELS]
-    except (SafetensorError, OSError, KeyError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise AutosdError(f"{where}: no table of soft labels ({error})") from None
     wanted = (run.count, run.classes)
     if tuple(rows.shape) != wanted:

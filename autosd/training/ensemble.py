@@ -106,7 +106,7 @@ class Ensemble(nn.Module):
         return torch.logsumexp(torch.stack(rows) + self.log_weights[:, None, None], dim=0)
 
 
-def load(folder: str | Path, *, trust_code: bool = False) -> nn.Module:
+def load(folder: str | Path, *, trust_code: bool | str = False) -> nn.Module:
     """A student or an ensemble from its folder, in eval mode, with `class_names`, `preprocess`.
 
     Calling it on normalised images `[B, C, H, W]` gives logits `[B, K]`;
@@ -114,7 +114,8 @@ def load(folder: str | Path, *, trust_code: bool = False) -> nn.Module:
 
     Args:
         folder: has `model.json`.
-        trust_code: allow a model whose code is a Python file or a page of a model hub.
+        trust_code: allow a model whose code is a Python file or a page of a model hub; a name
+            allows that one alone.
 
     Raises:
         AutosdError: not such a folder, an unknown format, files that are not the described ones.
@@ -124,7 +125,7 @@ def load(folder: str | Path, *, trust_code: bool = False) -> nn.Module:
     return load_student(folder, trust_code=trust_code)
 
 
-def load_ensemble(folder: str | Path, *, trust_code: bool = False) -> Ensemble:
+def load_ensemble(folder: str | Path, *, trust_code: bool | str = False) -> Ensemble:
     """The ensemble of a folder; see `load`."""
     folder = Path(folder)
     description = _described(folder / DESCRIPTION)

@@ -82,7 +82,7 @@ def export_student(
     write_json(folder / DESCRIPTION, description.model_dump(mode="json"))
 
 
-def load_student(folder: str | Path, *, trust_code: bool = False) -> Student:
+def load_student(folder: str | Path, *, trust_code: bool | str = False) -> Student:
     """The student exported to `folder`, in eval mode, float32, with `class_names`, `preprocess`.
 
     Calling it on normalised images `[B, C, H, W]` gives logits `[B, K]`, the very ones that its
@@ -90,7 +90,8 @@ def load_student(folder: str | Path, *, trust_code: bool = False) -> Student:
 
     Args:
         folder: has `model.json` and `model.safetensors`.
-        trust_code: allow a model whose code is a Python file or a page of a model hub.
+        trust_code: allow a model whose code is a Python file or a page of a model hub; a name
+            allows that one alone.
 
     Raises:
         AutosdError: not such a folder, an unknown format, weights that are not the described ones.
@@ -98,7 +99,7 @@ def load_student(folder: str | Path, *, trust_code: bool = False) -> Student:
     folder = Path(folder)
     description = read_description(folder)
     where = folder / DESCRIPTION
-    if ":" in description.model and not trust_code:
+    if ":" in description.model and trust_code not in (True, description.model):
         raise AutosdError(
             f"{where}: model {description.model!r} is code from elsewhere; "
             "load it with trust_code=True if you trust that file"

@@ -10,12 +10,10 @@ import pytest
 
 from .garbling import (
     COMMANDS,
-    SEARCHED,
     STUDY,
     WAYS,
     Opened,
     garble,
-    make,
     one_of_each,
     remove,
     run,
@@ -127,18 +125,6 @@ class Matrix:
 @pytest.fixture(scope="module")
 def opened() -> Opened:
     return Opened()
-
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a study that was searched."""
-    return make(tmp_path_factory.mktemp("searched"), SEARCHED)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a study that has every kind of file."""
-    return make(tmp_path_factory.mktemp("whole"))
 
 
 FEW = {
