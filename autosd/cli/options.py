@@ -105,6 +105,20 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated."),
 ]
+Fork = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NEW",
+        help="Begin the study NEW with the finished trials of this one that fit what is asked for.",
+    ),
+]
+AcceptCode = Annotated[
+    bool,
+    typer.Option(
+        "--accept-code",
+        help="Go on with other code than the study began with; it is recorded.",
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done and how long it takes.")
 ]

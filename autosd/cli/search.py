@@ -13,7 +13,7 @@ from autosd.cli.log import study_log
 
 if TYPE_CHECKING:
     from autosd.search.engines import EngineChoice
-    from autosd.search.run import Ready
+    from autosd.search.ready import Ready
 
 
 def search(
@@ -38,6 +38,8 @@ def search(
     seed: options.Seed = None,
     directory: options.Directory = options.RUNS,
     settings: options.Settings = None,
+    fork: options.Fork = None,
+    accept_code: options.AcceptCode = False,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
     inline: options.Inline = False,
@@ -54,6 +56,8 @@ def search(
     [bold]autosd search --data npz:images.npz --model resnet20 --epochs 5 --trials 20[/bold]
 
     [bold]autosd search fashion_mnist --set batch_size=64 --set masd.mask_ratio=0.2[/bold]
+
+    [bold]autosd search digits --space joint --fork digits2[/bold]
     """
     from autosd.cli.definition import OPTIONS, assignments, resolve
     from autosd.search.definition import base_values, seconds
@@ -64,6 +68,9 @@ def search(
     given = {key: ctx.params[word] for key, word in words.items()}
     given["time_budget"] = seconds(time_budget, "--time-budget")
     definition, fixed = resolve(values, where, given, assignments(settings or ()))
+    source = definition.name if fork else None
+    if fork:
+        definition = definition.model_copy(update={"name": fork})
     folder = study_path(directory, definition.name)
     if not dry_run:
         refuse_if_run(folder, storage)
@@ -77,15 +84,17 @@ def search(
     for line in ready.advice:
         notes.print(f"note: {line}", markup=False, soft_wrap=True)
     if dry_run:
-        _forecast(ready, directory, engine, as_json)
+        _forecast(ready, directory, source, storage, engine, as_json)
     else:
-        _search(ready, directory, storage, engine, as_json, notes)
+        _search(ready, directory, source, storage, accept_code, engine, as_json, notes)
 
 
 def _search(
     ready: "Ready",
     directory: Path,
+    source: str | None,
     storage: str | None,
+    accept_code: bool,
     engine: "EngineChoice",
     as_json: bool,
     notes: Console,
@@ -104,6 +113,8 @@ def _search(
             engine=engine,
             command=sys.argv,
             watch=view,
+            accept_code=accept_code,
+            fork=source,
         )
     if as_json:
         emit(found.mapping())
@@ -111,10 +122,20 @@ def _search(
         show(found, directory, people())
 
 
-def _forecast(ready: "Ready", directory: Path, engine: "EngineChoice", as_json: bool) -> None:
+def _forecast(
+    ready: "Ready",
+    directory: Path,
+    source: str | None,
+    storage: str | None,
+    engine: "EngineChoice",
+    as_json: bool,
+) -> None:
     from autosd.cli.outcome import show_forecast
     from autosd.results.forecast import forecast
+    from autosd.search.fork import planned
+    from autosd.search.forked import told
 
+    forking = planned(ready, directory, source, storage)
     expected = forecast(ready, directory, engine)
     if as_json:
         emit(
@@ -126,7 +147,10 @@ def _forecast(ready: "Ready", directory: Path, engine: "EngineChoice", as_json: 
                 "bytes": expected.bytes,
                 "free": expected.free,
                 "gpus": expected.gpus or None,
+                "forked": None if forking is None else forking.mapping(),
             }
         )
         return
+    if forking is not None:
+        people().print(told(forking.mapping()), markup=False, soft_wrap=True)
     show_forecast(ready.definition, expected, people())

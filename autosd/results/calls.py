@@ -14,7 +14,7 @@ from autosd.results.lines import Lines
 from autosd.search.definition import Words, base_values, resolve
 from autosd.search.definition import seconds as seconds_of
 from autosd.search.engines import EngineChoice
-from autosd.search.run import Ready
+from autosd.search.ready import Ready
 from autosd.search.study import refuse_if_run, study_path
 
 WORDS = Words(
@@ -60,6 +60,8 @@ def search(
     dir: str | Path = "runs",
     engine: EngineChoice = "ray",
     watch: Callable[[str], object] | None = None,
+    fork: str | None = None,
+    accept_code: bool = False,
 ) -> Study:
     """Begin or go on with a study, confirm its finalists and write `best/`, as `autosd search`.
 
@@ -75,6 +77,8 @@ def search(
         settings: any other key with its value, such as `{"batch_size": 64}`.
         dir: the folder of studies.
         engine: `ray`, a `Cluster` to join, or `inline` for one trial at a time in this process.
+        fork: name of a new study that begins with the finished trials of this one that fit.
+        accept_code: go on with other code than the study began with; it is recorded.
         watch: takes a line of progress now and then, such as `print`; None for silence.
 
     Raises:
@@ -100,12 +104,24 @@ def search(
     root = Path(dir)
     values, where = _values(study, data, root)
     definition, fixed = resolve(values, where, options, settings or {}, WORDS)
+    source = definition.name if fork else None
+    if fork:
+        definition = definition.model_copy(update={"name": fork})
     refuse_if_run(study_path(root, definition.name), storage)
     lines = Lines(watch or (lambda line: None), definition.objective)
     ready = _prepared(definition, fixed, root, storage, engine)
     for line in ready.advice:
         lines.say(f"note: {line}")
-    found = run(ready, root, storage=storage, engine=engine, command=["autosd.search"], watch=lines)
+    found = run(
+        ready,
+        root,
+        storage=storage,
+        engine=engine,
+        command=["autosd.search"],
+        watch=lines,
+        accept_code=accept_code,
+        fork=source,
+    )
     return Study(found.outcome.folder)
 
 

@@ -29,6 +29,7 @@ from autosd.results.compare_table import Row, rows_of, to_csv
 from autosd.results.compare_words import remarks_on
 from autosd.results.readings import now
 from autosd.results.room import of_runs
+from autosd.search import code
 from autosd.search.capacity import processors
 from autosd.search.engines import Engine, EngineChoice
 from autosd.search.interrupts import raised
@@ -237,6 +238,7 @@ class _Work:
             return
         left = [run for run in runs if not bridge.folder(run, "result.json").exists()]
         of_runs(self.path, left, data, machine.slots, ()).check()
+        code.remark(self.folder.path, definition.recipe.model.name, watch.say)
         with machine:
             machine.drive(bridge, watch, meter.resize)
         for failed, why in bridge.failures.items():

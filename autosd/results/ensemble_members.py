@@ -13,6 +13,7 @@ from autosd.data.loader import Loader
 from autosd.errors import AutosdError, WorkFailed
 from autosd.results.ensemble_pool import AGAIN, LOGITS, MODEL, PART, Candidate, logits
 from autosd.results.room import of_runs
+from autosd.search import code
 from autosd.search.engines import Engine, EngineChoice
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
@@ -85,6 +86,7 @@ def train_again(wanted: Sequence[Candidate], members: Path, work: Work) -> list[
     if bridge.left:
         left = [run for run in runs if not bridge.folder(run, "result.json").exists()]
         of_runs(members, left, work.data, engine.slots, job.final).check()
+        code.remark(folder.path, folder.definition.recipe.model.name, work.watch.say)
         with engine:
             engine.drive(bridge, work.watch, meter.resize)
     models = [bridge.folder(run, MODEL) for run in runs]

@@ -9,7 +9,7 @@ from autosd.recipe import Recipe, SlotSpec
 from autosd.results.room import RESERVE, finalist_runs, free, search_bytes
 from autosd.search.engines import EngineChoice, slots_of
 from autosd.search.needs import in_words
-from autosd.search.run import Ready
+from autosd.search.ready import Ready
 from autosd.search.study import study_path
 from autosd.strategies.costs import planned_epochs
 from autosd.training.trainer import Trainer

@@ -17,8 +17,10 @@ from autosd.search.address import storage_url
 from autosd.search.capacity import crowding
 from autosd.search.cluster import Cluster
 from autosd.search.engines import EngineChoice, slots_of
+from autosd.search.forked import record
 from autosd.search.progress import Watch
-from autosd.search.run import Outcome, Ready, check, run_search
+from autosd.search.ready import Ready, check
+from autosd.search.run import Outcome, run_search
 from autosd.search.samplers import limits
 
 
@@ -75,6 +77,7 @@ class Found:
                 for one in self.outcome.finalists
             ],
             "ended": self.outcome.ended or None,
+            "forked": record(self.outcome.folder.path),
             "seconds": round(self.outcome.seconds, 1),
         }
 
@@ -118,6 +121,8 @@ def search(
     engine: EngineChoice = "ray",
     command: Sequence[str] = (),
     watch: Watch | None = None,
+    accept_code: bool = False,
+    fork: str | None = None,
 ) -> Found:
     """Begin or go on with a study, confirm its finalists and write `best/`; see `run_search`.
 
@@ -135,6 +140,8 @@ def search(
         engine=engine,
         command=command,
         watch=watch,
+        accept_code=accept_code,
+        fork=fork,
         opened=write_note,
         ended=lambda outcome: ends.append(_end(outcome)),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from autosd.data.dataset import Data
 from autosd.results.readings import now
 from autosd.results.room import of_runs
+from autosd.search import code
 from autosd.search.engines import Engine, EngineChoice
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
@@ -67,6 +68,7 @@ def train_runs(
     if not left:
         return {}
     of_runs(into, left, data, machine.slots, (PART,)).check()
+    code.remark(folder.path, folder.definition.recipe.model.name, watch.say)
     _record_readings(folder, [bridge.folder(run) for run in left])
     with machine:
         machine.drive(bridge, watch, meter.resize)

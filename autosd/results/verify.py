@@ -18,6 +18,8 @@ from autosd.results.verify_record import check_record
 from autosd.results.verify_replay import Replayed, check_replay
 from autosd.results.verify_runs import check_runs
 from autosd.results.verify_students import check_students
+from autosd.search import code
+from autosd.search.forked import record, told
 from autosd.search.ledger import Counts
 from autosd.search.requests import driver
 from autosd.search.study import StudyFolder
@@ -94,6 +96,9 @@ def verify(
     live = driver(folder.lock_path)
     if live is not None:
         check.note(f"run by {live}: what is not finished yet is left out")
+    taken_over = record(folder.path)
+    for line in [*([told(taken_over)] if taken_over else []), *code.accepted(folder.path)]:
+        check.note(line)
     data = _data(folder, check)
     counts = check_record(folder, data, live is not None, check)
     check_runs(folder, data, live is not None, check)

@@ -32,14 +32,15 @@ def _flat(definition: StudyDefinition, space: Space) -> dict[str, Any]:
         for key, value in definition.mapping().items()
         if key not in (*MAY_CHANGE, "space")
     }
-    return _flatten({**fixed, "space": space.mapping()})
+    return flat({**fixed, "space": space.mapping()})
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their dotted keys."""
+    found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            found[f"{prefix}{key}"] = value
+    return found

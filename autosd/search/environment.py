@@ -18,7 +18,7 @@ def describe(command: Sequence[str] = ()) -> dict[str, Any]:
         "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": list(command),
         "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "versions": versions(PACKAGES),
         "machine": {
             "system": platform.platform(),
             "processor": _processor(),
@@ -29,6 +29,11 @@ def describe(command: Sequence[str] = ()) -> dict[str, Any]:
         },
         "git": _commit(),
     }
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of those that are installed."""
+    return {name: version for name in packages if (version := _version(name))}
 
 
 def _version(package: str) -> str | None:

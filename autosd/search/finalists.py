@@ -234,7 +234,7 @@ def _best(ranked: Sequence[TrialRecord], space: Space, base: Recipe, count: int)
 def _with_trial(candidate: Candidate, trials: Iterable[TrialRecord]) -> Candidate:
     """A default with the trial that ran it in the search."""
     for trial in trials:
-        if trial.family == candidate.family and trial.origin == "default":
+        if trial.family == candidate.family and "default_of" in trial.attributes:
             return Candidate(
                 candidate.label, candidate.family, candidate.recipe, trial.number, trial.value
             )

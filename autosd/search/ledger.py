@@ -82,7 +82,7 @@ def enqueue_defaults(study: optuna.Study, space: Space) -> int:
     have = {
         (trial.user_attrs.get("default_of"))
         for trial in trials(study)
-        if trial.user_attrs.get("origin") == "default"
+        if "default_of" in trial.user_attrs
     }
     missing = [family for family in default_order(space) if family not in have]
     for family in missing:

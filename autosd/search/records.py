@@ -38,7 +38,7 @@ class TrialRecord:
         epochs_run: epochs trained.
         seconds: time inside epochs.
         cost: what its strategies declare of a step, with cross-entropy's as 1; None where unknown.
-        origin: default, prior, search or user.
+        origin: default, prior, search, user, or forked from a trial of another study.
         protected: whether no pruner may stop it.
         why: one line: why it was pruned, diverged or failed.
         duplicate_of: number of the trial with the same parameters, or None.

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,14 @@ from typing import Any
 import optuna
 
 from autosd.data.dataset import Data
-from autosd.data.loading import check_data, load_data
-from autosd.errors import AutosdError
-from autosd.models.build import build_student, check_model
-from autosd.recipe import ModelSpec, StudyDefinition
-from autosd.search import ending, finalists, ledger, queue
-from autosd.search.advice import check_space
+from autosd.search import code, ending, finalists, ledger, queue
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.chain import ChainBridge
 from autosd.search.engines import Engine, EngineChoice
 from autosd.search.finalists import Candidate, Finalist
 from autosd.search.floor import Floor
+from autosd.search.fork import planned
+from autosd.search.forked import announce, copy, told
 from autosd.search.interrupts import held, raised
 from autosd.search.jobs import Job
 from autosd.search.lists import ListBridge, Plan, Run
@@ -31,11 +28,9 @@ from autosd.search.mirror import mirrored
 from autosd.search.priors import break_repeats, enqueue_prior
 from autosd.search.progress import Quiet, Watch
 from autosd.search.pruners import make_pruner
-from autosd.search.samplers import check_sampler, make_sampler
-from autosd.search.space import Space
+from autosd.search.ready import Ready
+from autosd.search.samplers import make_sampler
 from autosd.search.study import StudyFolder, close, lock_path, study_path
-from autosd.strategies.check import check_combination, check_recipe
-from autosd.strategies.strategy import discover
 
 logger = logging.getLogger(__name__)
 
@@ -68,82 +63,6 @@ class Outcome:
     ended: str = ""
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A checked definition with what was needed to check it, and what the user should know."""
-
-    definition: StudyDefinition
-    space: Space
-    data: Data
-    advice: tuple[str, ...] = ()
-
-
-def check(
-    definition: StudyDefinition,
-    overrides: Mapping[str, Any] | None = None,
-    *,
-    cache: Path | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> Ready:
-    """Check everything that can be checked before anything is written, and load the data.
-
-    Args:
-        definition: resolved.
-        overrides: parameters of the space fixed by `--set`.
-        cache: folder of decoded images, None for the default.
-        progress: of decoding, as `load_data` tells it.
-
-    Raises:
-        AutosdError: all faults that were found, one per line.
-    """
-    recipe = definition.recipe
-    spaces: list[Space] = []
-    _together(
-        lambda: check_data(recipe.data),
-        lambda: check_model(recipe.model),
-        lambda: check_sampler(definition.sampler),
-        lambda: make_pruner(definition.pruner, recipe.epochs),
-        lambda: check_recipe(recipe),
-        lambda: spaces.append(_read_space(definition, overrides)),
-    )
-    data = load_data(recipe.data, cache=cache, progress=progress)
-    student = build_student(recipe.model, len(data.class_names), data.image_shape, seed=0)
-    images = sum(data.counts[part] for part in ("train", "val", "select"))
-    advice = check_space(spaces[0], recipe, student, images)
-    return Ready(definition, spaces[0], data, advice)
-
-
-def _read_space(definition: StudyDefinition, overrides: Mapping[str, Any] | None) -> Space:
-    return Space.read(
-        definition.space,
-        discover(),
-        check_combination,
-        overrides,
-        stages=_stages(definition.recipe.model),
-    )
-
-
-def _stages(model: ModelSpec) -> int:
-    """Feature maps of a student, whatever its images; of an unknown one as many as most have."""
-    try:
-        spec = model.model_copy(update={"pretrained": False})
-        return len(build_student(spec, 10, (3, 32, 32), seed=0).spec.stages)
-    except AutosdError:
-        return 4
-
-
-def _together(*checks: Callable[[], object]) -> None:
-    """Run all checks; their faults in one error."""
-    faults = []
-    for act in checks:
-        try:
-            act()
-        except AutosdError as error:
-            faults.append(str(error))
-    if faults:
-        raise AutosdError("\n".join(dict.fromkeys(faults)))
-
-
 def run_search(
     ready: Ready,
     root: Path,
@@ -153,6 +72,8 @@ def run_search(
     cache: Path | None = None,
     command: Sequence[str] = (),
     watch: Watch | None = None,
+    accept_code: bool = False,
+    fork: str | None = None,
     opened: Callable[[StudyFolder], object] = lambda folder: None,
     ended: Callable[[Outcome], object] = lambda outcome: None,
 ) -> Outcome:
@@ -166,11 +87,14 @@ def run_search(
         cache: folder of decoded images, None for the default.
         command: the command line, for the record.
         watch: hears of every event.
+        accept_code: go on although the code is another one than when the study began.
+        fork: a study whose finished trials are taken over where they fit; None for none.
         opened: called once with the study's folder before the first trial, the lock held.
         ended: called once with what is returned, the study closed and the lock still held.
 
     Raises:
-        AutosdError: another process runs the study, or it exists with another definition.
+        AutosdError: another process runs the study, or it exists with another definition or was
+            begun with other code.
         EngineLost: Ray ended; the same call goes on.
         KeyboardInterrupt: with the signal's number; the same call goes on.
     """
@@ -178,6 +102,7 @@ def run_search(
     definition = ready.definition
     resumed = (study_path(root, definition.name) / "study.yaml").exists()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    forking = planned(ready, root, fork, storage)
     with (
         raised(),
         StudyLock(lock_path(root, definition.name)) as lock,
@@ -185,14 +110,19 @@ def run_search(
     ):
         if not resumed:  # a study that is resumed may be complete
             machine.start()
+        if forking is not None:
+            announce(study_path(root, definition.name), forking.source.name)
         folder = StudyFolder.prepare(
             root, definition, ready.space, storage=storage, command=command
         )
         folder.check_split(ready.data.counts, ready.data.fingerprint)
+        if forking is not None:
+            copy(forking, folder, lock.check)
+            watch.say(told(forking.mapping()))
         opened(folder)
         session = _Session(folder, ready.data, lock, cache, watch, machine.slots)
         with contextlib.closing(session):
-            worked = session.run(machine)
+            worked = session.run(machine, accept_code)
             outcome = session.outcome(begin, resumed, worked)
         lock.check()
         ended(outcome)
@@ -244,16 +174,26 @@ class _Session:
             finally:
                 close(self.study)
 
-    def run(self, engine: Engine) -> bool:
+    def run(self, engine: Engine, accept_code: bool) -> bool:
         """Do what is left; whether there was anything."""
         if self.search.over and self._confirmed():
             return False
+        self._check_code(accept_code)
         chain = ChainBridge(self.search, self.confirm, self._choose)
         engine.drive(chain, self.watch, self.meter.resize)
         for run, why in self.confirm.failures.items():
             self.watch.say(f"finalists/{run} gave no result: {why}")
         self._settle()
         return True
+
+    def _check_code(self, accept: bool) -> None:
+        """Refuse to add trials of other code to those that are there, unless it is accepted."""
+        path, model = self.folder.path, self.definition.recipe.model.name
+        changed = code.changed(path, model)
+        if changed and not accept:
+            raise code.refuse(path, changed)
+        if changed:
+            self.watch.say(code.accept(path, model))
 
     def outcome(self, begin: float, resumed: bool, worked: bool) -> Outcome:
         """What there is now."""

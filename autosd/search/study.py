@@ -4,9 +4,8 @@ For writers (`search`) and readers (`status`, `best`, `dashboard`) alike; neithe
 A folder may be copied or moved: it holds relative paths only.
 """
 
-import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,24 +14,13 @@ import optuna
 from autosd import files, stored, yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import STUDY_NAME, StudyDefinition, nearest
-from autosd.search import address, environment, lease, store
+from autosd.search import address, code, environment, lease, origin, store
 from autosd.search.changed import MAY_CHANGE, differences
 from autosd.search.lock import StudyLock, holding
 from autosd.search.records import TrialRecord, records
 from autosd.search.requests import refuse_if_driven
 from autosd.search.space import Space
 from autosd.stored import WAY_OUT
-
-OURS = {
-    ".lock",
-    "space.yaml",
-    "environment.json",
-    "storage.json",
-    "study.db",
-    "split.json",
-    "compare",
-}
-"""What a folder may hold before it is a study: a beginning of one, or a comparison."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +75,13 @@ class StudyFolder:
             if held is not None:
                 lease.own(held, folder.url, folder.name)
             return folder._resumed(definition, space)
-        _check_free(path)
+        origin.check_free(path)
         path.mkdir(parents=True, exist_ok=True)
-        folder = cls(path, definition, space, _claim(path, storage))
+        folder = cls(path, definition, space, origin.claim(path, storage))
         files.write_text(path / "space.yaml", yamlfile.dumps(space.mapping()))
         shown = [address.shown_word(word) for word in command]
-        files.write_json(path / "environment.json", environment.describe(shown))
+        written = asdict(code.here(definition.recipe.model.name))
+        files.write_json(path / code.FILE, {**environment.describe(shown), "code": written})
         folder._create_study()
         folder._write_definition()
         return folder
@@ -112,7 +101,7 @@ class StudyFolder:
             space = Space.load(path / "space.yaml")
         except AutosdError as error:
             raise AutosdError(f"{error}\nstudy {path.name}: {WAY_OUT}") from None
-        url = address.storage_url(path, storage or _recorded(path).get("url"))
+        url = address.storage_url(path, storage or origin.recorded(path).get("url"))
         return cls(path, definition, space, url)
 
     @classmethod
@@ -194,7 +183,7 @@ class StudyFolder:
                 study = optuna.load_study(
                     study_name=self.name, storage=storage, sampler=sampler, pruner=pruner
                 )
-                _check_origin(study, self.path, self.url)
+                origin.check_origin(study, self.path, self.url)
                 if not read_only:
                     self._guard(storage)
                 return study
@@ -232,10 +221,10 @@ class StudyFolder:
         try:
             fresh = not study.user_attrs and not study.get_trials(deepcopy=False)
             if not fresh:
-                _check_origin(study, self.path, self.url)
+                origin.check_origin(study, self.path, self.url)
             self._guard(storage)
             if fresh:
-                study.set_user_attr("id", _recorded(self.path)["id"])
+                study.set_user_attr("id", origin.recorded(self.path)["id"])
             with store.quiet():
                 study.set_metric_names([f"val_{self.definition.objective}"])
             for key, value in self._facts().items():
@@ -270,7 +259,10 @@ class StudyFolder:
                 "\n".join(
                     [f"study {self.name} exists with another definition:"]
                     + [f"  {line}" for line in changed]
-                    + ["give the new study another name (--name), or repeat the old definition"]
+                    + [
+                        "repeat the old definition, take over what fits into a new study "
+                        "(--fork NEW), or begin one without it (--name NEW)"
+                    ]
                 )
             )
         update = {key: getattr(definition, key) for key in MAY_CHANGE}
@@ -296,7 +288,7 @@ class StudyFolder:
         if not path.exists():
             known = {"counts": dict(counts), "fingerprint": fingerprint, "test_readings": []}
             files.write_json(path, known)
-        elif _read_json(path).get("fingerprint") != fingerprint:
+        elif origin.read_json(path).get("fingerprint") != fingerprint:
             raise AutosdError(
                 f"study {self.name}: {self.definition.recipe.data.name} is not the data it began "
                 f"with ({path.name} has another fingerprint); put back what was there, or start a "
@@ -307,7 +299,7 @@ class StudyFolder:
         """Append to `split.json` that `who` read the test part at `when`."""
         path = self.path / "split.json"
         readings = [*self.test_readings(), {"who": who, "when": when}]
-        files.write_json(path, {**_read_json(path), "test_readings": readings})
+        files.write_json(path, {**origin.read_json(path), "test_readings": readings})
 
     def test_readings(self) -> list[dict[str, str]]:
         """Every recorded reading of the test part."""
@@ -315,7 +307,7 @@ class StudyFolder:
         if not path.exists():
             return []
         with stored.sound(path, WAY_OUT):
-            return list(map(dict, _read_json(path).get("test_readings", [])))
+            return list(map(dict, origin.read_json(path).get("test_readings", [])))
 
 
 def study_path(root: Path, name: str) -> Path:
@@ -360,49 +352,3 @@ def study_names(root: Path) -> list[str]:
 def close(study: optuna.Study) -> None:
     """Close a study's storage; what it holds is then whole in one file."""
     store.close(store.storage_of(study))
-
-
-def _check_free(path: Path) -> None:
-    """Refuse a folder that holds something else than the beginning of a study."""
-    if path.exists() and not path.is_dir():
-        raise AutosdError(f"{path}: is a file, not a folder for a study")
-    strange = [
-        entry.name
-        for entry in (sorted(path.iterdir()) if path.exists() else ())
-        if entry.name not in OURS and not entry.name.startswith((".", "study.db-", "study.log"))
-    ]
-    if strange:
-        raise AutosdError(
-            f"{path}: has {', '.join(strange[:3])} but no study.yaml; {WAY_OUT}, or choose --name"
-        )
-
-
-def _claim(path: Path, storage: str | None) -> str:
-    """Write which storage the study has, under an identity of its own; the URL to use now."""
-    url = address.storage_url(path, storage)
-    identity = _recorded(path).get("id") or secrets.token_hex(8)
-    shown = None if storage is None else address.without_password(storage)
-    files.write_json(path / "storage.json", {"id": identity, "url": shown})
-    return url
-
-
-def _check_origin(study: optuna.Study, path: Path, url: str) -> None:
-    """Refuse a study of the same name that belongs to another folder."""
-    known = _recorded(path).get("id")
-    lost = known is None and address.sqlite_path(url) == path / "study.db"
-    if not lost and study.user_attrs.get("id") != known:
-        raise AutosdError(
-            f"{address.shown(url)}: already has a study named '{study.study_name}' from another "
-            "folder; choose another --name"
-        )
-
-
-def _recorded(path: Path) -> dict[str, Any]:
-    """What `storage.json` says; nothing where it is lost: the study's own file is its storage."""
-    file = path / "storage.json"
-    return _read_json(file) if file.exists() else {}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    with stored.sound(path, WAY_OUT):
-        return stored.mapping(path)

@@ -8,7 +8,7 @@ import pytest
 
 from autosd.recipe import StudyDefinition
 from autosd.results.found import search
-from autosd.search.run import check
+from autosd.search.ready import check
 
 from .documented import assert_documented
 

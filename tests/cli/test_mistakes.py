@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from autosd.recipe import StudyDefinition
-from autosd.search.run import check, run_search
+from autosd.search.ready import check
+from autosd.search.run import run_search
 
 
 def files(folder: Path) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 
 from autosd.recipe import StudyDefinition
 from autosd.results.found import Found, search
-from autosd.search.run import check
+from autosd.search.ready import check
 
 DEFINITION = {
     "name": "tiny",

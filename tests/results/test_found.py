@@ -15,7 +15,7 @@ from autosd.results.found import search
 from autosd.results.numbers import mean_and_sd
 from autosd.results.state import read
 from autosd.search.lists import read_records
-from autosd.search.run import check
+from autosd.search.ready import check
 from autosd.search.study import StudyFolder
 
 

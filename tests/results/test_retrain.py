@@ -21,7 +21,7 @@ from autosd.results.retrain import Done, retrain
 from autosd.results.retrained import read_retrained
 from autosd.search.lists import read_records
 from autosd.search.progress import Progress, Quiet
-from autosd.search.run import check
+from autosd.search.ready import check
 from autosd.search.study import StudyFolder
 
 SEEDS = (2000, 2001)

@@ -13,7 +13,7 @@ from autosd.results.forecast import forecast
 from autosd.results.found import search
 from autosd.results.retrain import retrain
 from autosd.results.room import of_search, search_bytes, written
-from autosd.search.run import Ready, check
+from autosd.search.ready import Ready, check
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from autosd.recipe import StudyDefinition
 from autosd.results.found import Found, search
-from autosd.search.run import check
+from autosd.search.ready import check
 
 SETTINGS = {
     "erasing": ("augment.erase", 0.5),

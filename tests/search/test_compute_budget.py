@@ -5,7 +5,8 @@ import pytest
 from autosd.recipe import StudyDefinition
 from autosd.search.lists import read_records
 from autosd.search.progress import Progress, Quiet
-from autosd.search.run import Outcome, check, run_search
+from autosd.search.ready import check
+from autosd.search.run import Outcome, run_search
 
 SPACE = "strategies: {cross_entropy: , ddgsd: {temperature: {uniform: [1, 8], default: 4}}}"
 

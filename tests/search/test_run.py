@@ -19,7 +19,8 @@ from autosd.search.finalists import BASELINE
 from autosd.search.jobs import Job
 from autosd.search.lock import read_owner
 from autosd.search.progress import Progress
-from autosd.search.run import Outcome, check, run_search
+from autosd.search.ready import check
+from autosd.search.run import Outcome, run_search
 from autosd.search.study import close
 from autosd.search.worker import Worker
 
@@ -247,7 +248,8 @@ ON_RAY = """
 import json, sys
 from pathlib import Path
 from autosd.recipe import StudyDefinition
-from autosd.search.run import check, run_search
+from autosd.search.ready import check
+from autosd.search.run import run_search
 
 if __name__ == "__main__":
     ready = check(StudyDefinition.parse(json.loads(sys.argv[1])))

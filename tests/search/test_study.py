@@ -118,7 +118,8 @@ def test_another_definition_is_refused_with_every_difference(
         "  recipe.epochs: 10 there, 5 asked for",
         "  recipe.seed: 0 there, 3 asked for",
         "  pruner: 'family' there, 'none' asked for",
-        "give the new study another name (--name), or repeat the old definition",
+        "repeat the old definition, take over what fits into a new study (--fork NEW), or begin "
+        "one without it (--name NEW)",
     ]
     narrower = read("joint", overrides={"mixup.alpha": {"uniform": [0.1, 0.5]}})
     said = changed(folder, folder.definition, narrower)

@@ -8,7 +8,8 @@ from autosd.results.numbers import duration, percent
 from autosd.results.report.blocks import Block, Code, Facts, Items, Row, Section, Table, Text, row
 from autosd.results.report.opening import again, short_data, taken
 from autosd.results.report.story import Story
-from autosd.search import address
+from autosd.search import address, code
+from autosd.search.forked import record, told
 from autosd.search.records import TrialRecord
 
 BAD = ("failed", "diverged")
@@ -162,6 +163,9 @@ def _facts(story: Story) -> Iterator[tuple[str, str]]:
     versions = environment.get("versions", {})
     yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items())
     yield "commit of autosd", str(environment.get("git") or "")
+    taken_over = record(story.folder.path)
+    yield "trials of another study", told(taken_over) if taken_over else ""
+    yield "other code accepted", "; ".join(code.accepted(story.folder.path))
 
 
 def _storage(story: Story) -> str:

@@ -75,7 +75,7 @@ def _add_trials(shape: go.Figure, story: Story, names: dict[str, str]) -> None:
         hovertext=[
             lines(
                 f"{one.family}, trial {one.number}: {shown(story, one.value)}",
-                "published default" if one.origin == "default" else "",
+                "published default" if "default_of" in one.attributes else "",
             )
             for one in trials
         ],
