@@ -28,7 +28,7 @@ FILE = "fork.json"
 FROM = "forked_from"
 """User attribute of a copied trial: the number of the trial it was made from."""
 STUDY = "forked_study"
-OF_ATTEMPTS = (ledger.RETRY, "attempt", "superseded", MARK)
+OF_ATTEMPTS = (ledger.RETRY, ledger.FAILED_BEFORE, "attempt", "superseded", MARK)
 OTHER = "choose another name"
 
 

@@ -16,7 +16,8 @@ def test_other_code_is_refused_accepted_and_forked_from(invoke, here, assert_doc
 
     refused = invoke(*one, "--trials", 3)
     assert refused.exit_code == 2
-    first, changed, ways = str(refused.exception).splitlines()
+    errors = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
+    first, changed, ways = (line.removeprefix("error: ") for line in errors)
     assert first == "study one began with other code:"
     assert changed.startswith("  torch: 0.")
     assert "--fork NEW" in ways
@@ -28,7 +29,7 @@ def test_other_code_is_refused_accepted_and_forked_from(invoke, here, assert_doc
     assert expected["forked"]["copied"] == 2
     assert not (here / "runs/two").exists()
     done = invoke(*fork)
-    assert "note: forked from one: 2 finished trials copied, all of them" in done.stderr
+    assert "forked from one: 2 finished trials copied, all of them" in done.stderr
     found = json.loads(done.stdout)
     assert_documented("search", found)
     assert (found["study"], found["trials"]) == ("two", FINISHED)
@@ -37,10 +38,8 @@ def test_other_code_is_refused_accepted_and_forked_from(invoke, here, assert_doc
     assert whole["whole"], whole["faults"]
     assert whole["replayed"]["equal"]
     assert whole["notes"][0].startswith("forked from one: 2 finished trials copied")
-    origins = {
-        row["origin"] for row in json.loads(invoke("trials", "two", "--json").stdout)["trials"]
-    }
-    assert origins == {"forked"}
+    trials = json.loads(invoke("trials", "two", "--json").stdout)["trials"]
+    assert {trial["origin"] for trial in trials} == {"forked"}
 
     accepted = invoke(*one, "--trials", 3, "--accept-code")
     assert accepted.exit_code == 0, accepted.exception

@@ -49,7 +49,7 @@ def source(tmp_path: Path, data: Data) -> StudyFolder:
         elif number == 5:
             ledger.requeue_then_fail(study, trial, "interrupted")
         elif number == 7:
-            ledger.requeue_then_fail(study, trial, "error", "a bug", limit=1)
+            ledger.requeue_then_fail(study, trial, "error", "a bug")
         else:
             ledger.tell_complete(study, trial, 0.125 * number, seconds=1.5, epochs_run=2)
     ledger.ask(study, folder.space, base)
