@@ -127,9 +127,7 @@ def _write_teacher(folder: StudyFolder, data: Data) -> str:
     if path.is_file():
         return name
     part = data.part(*TRAIN_ON)
-    model = load_ensemble(
-        folder.path / FOLDER, trust_code=folder.definition.recipe.model.name
-    )
+    model = load_ensemble(folder.path / FOLDER, trust_code=folder.definition.recipe.model.name)
     device = device_of(folder)
     rows = evaluate(model.to(device), Loader(part, data, device=device).plain()).logits
     content = table_bytes(torch.from_numpy(rows), torch.from_numpy(part.labels))
