@@ -2,6 +2,11 @@
 
 from collections.abc import Mapping
 
+KEPT = (
+    "what was finished is kept: make room on the disk, or mend it, and run the same command again"
+)
+"""What everything ends with that a disk is to blame for."""
+
 
 class AutosdError(Exception):
     """Something the user can put right: one line that names the thing and what is allowed."""

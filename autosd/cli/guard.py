@@ -67,11 +67,23 @@ class Commands(TyperGroup):
     def _invoke(self, ctx: Any) -> Any:
         """Run a command; with `--debug` every end but a good one shows where it came from."""
         try:
-            return super().invoke(ctx)
+            return self._on_disk(ctx)
         except (AutosdError, KeyboardInterrupt):
             if debugging():
                 traceback.print_exc()
             raise
+
+    def _on_disk(self, ctx: Any) -> Any:
+        """Run a command; a disk that is full or faulty is no bug, whatever it was needed for."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from autosd.search.blame import halted
+
+            lost = halted(error)
+            if lost is None:
+                raise
+            raise lost from error
 
 
 def _debug_first(words: Sequence[str]) -> list[str]:

@@ -162,7 +162,9 @@ def _begin() -> None:
 def _end(error: BaseException) -> None:
     """A bug leaves its traceback in the log; what was said to the user leaves its message."""
     from autosd.errors import AutosdError, Stopped
+    from autosd.search.blame import halted
 
+    error = halted(error) or error
     if isinstance(error, KeyboardInterrupt):
         logger.info("interrupted by signal %s", *(error.args[:1] or ("2",)))
     elif isinstance(error, Stopped):

@@ -7,14 +7,19 @@ torch and Ray are known by their names: neither is imported here.
 import errno
 from collections.abc import Iterator
 
-from autosd.errors import AutosdError, DataUnreadable, EngineLost, TrialDiverged
+from autosd.errors import KEPT, AutosdError, DataUnreadable, EngineLost, TrialDiverged
 from autosd.search.faults import Kind
 
 DISK = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ESTALE, errno.ENXIO}
 )
 """Numbers of system errors that speak of the disk, not of who used it."""
-DATABASE = ("database or disk is full", "disk I/O error", "readonly database")
+DATABASE = (
+    "database or disk is full",
+    "disk I/O error",
+    "readonly database",
+    "unable to open database file",
+)
 """The same in the words of SQLite."""
 NO_MEMORY = (
     "can't allocate memory",
@@ -69,10 +74,16 @@ def halted(error: BaseException) -> EngineLost | None:
     if not found or isinstance(error, EngineLost):
         return None
     root = error if isinstance(error, AutosdError) else found[-1]
-    return EngineLost(
-        f"{reason_of(root)}; what was finished is kept: make room on the disk, or mend it, and run "
-        "the same command again"
-    )
+    return EngineLost(f"{_unwritten(root)}; {KEPT}")
+
+
+def _unwritten(error: BaseException) -> str:
+    """What could not be written, and why."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the disk'}: cannot be written ({error.strerror})"
+    if isinstance(error, AutosdError):
+        return str(error)
+    return f"the study's database: cannot be written ({str(error).splitlines()[0]})"
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -1,15 +1,12 @@
 """A learning curve on disk: one JSON line per epoch, each appended once."""
 
 import json
-import logging
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from autosd.errors import AutosdError
-
-logger = logging.getLogger(__name__)
 
 
 class CurveBroken(AutosdError, ValueError):
@@ -20,7 +17,7 @@ class Curve:
     """`history.jsonl` of a training run, which its driver alone writes."""
 
     def __init__(self, path: Path) -> None:
-        """Take up what is there; a line torn by a crash is cut off, and said.
+        """Take up what is there; a line torn by a crash is cut off.
 
         Raises:
             CurveBroken: a whole line is no record; nothing is changed.
@@ -53,6 +50,18 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [_record(path, number, line) for number, line in enumerate(whole, start=1)]
 
 
+def torn(study: Path) -> list[str]:
+    """Curves below a study's folder whose last line is not whole, or which have none."""
+    paths = sorted(study.glob("*/*/history.jsonl"))
+    return [path.relative_to(study).as_posix() for path in paths if not _ends_whole(path)]
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 1))
+        return file.read() == b"\n"
+
+
 def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         record = json.loads(line)
@@ -68,7 +77,6 @@ def _cut(path: Path) -> None:
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
-        logger.warning("%s: its last line was cut short and is left out", path)
         with path.open("r+b") as file:
             file.truncate(whole)
 

@@ -187,6 +187,12 @@ def read_finalists(folder: Path, minimise: bool = False) -> list[Finalist]:
     return [finalist for _, finalist in found]
 
 
+def are_confirmed(folder: Path) -> bool:
+    """Whether it is on record that all runs of the finalists have ended."""
+    chosen = read_chosen(folder)
+    return chosen is not None and chosen.confirmed
+
+
 def _finalist(entry: Choice, planned: Sequence[Record | None], metric: str) -> Finalist | None:
     """A finalist of its runs, one for each seed; a run that is lost gave no value."""
     done = [run for run in planned if run is not None]

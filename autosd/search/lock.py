@@ -101,7 +101,7 @@ class StudyLock:
             raise LockUnusable(
                 f"{self.path}: cannot be written ({error.strerror}); remove it, or check the "
                 "permissions of its folder"
-            ) from None
+            ) from error
         self._key = self.path.resolve()
         _held[self._key] = self
         try:
@@ -170,8 +170,9 @@ class StudyLock:
             self.lease = None
         if _held.get(self._key) is self:
             del _held[self._key]
-        if self._intact():
-            _rewrite(self._file, "")
+        with contextlib.suppress(OSError):  # closing it gives the lock back, whatever it says
+            if self._intact():
+                _rewrite(self._file, "")
         self._file.close()
         self._file = None
 

@@ -14,6 +14,7 @@ from autosd.data.dataset import Data
 from autosd.search import code, ending, finalists, ledger, queue
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.chain import ChainBridge
+from autosd.search.curve import torn
 from autosd.search.engines import Engine, EngineChoice
 from autosd.search.finalists import Candidate, Finalist
 from autosd.search.floor import Floor
@@ -34,6 +35,7 @@ from autosd.search.study import StudyFolder, close, lock_path, study_path
 
 logger = logging.getLogger(__name__)
 
+TORN = "a run that goes on writes it again, of an ended one the database still has its value"
 LEARNING = ("tpe", "gp")
 """Samplers that prior trials are mixed with; the others are there to be compared with."""
 
@@ -177,6 +179,8 @@ class _Session:
     def run(self, engine: Engine, accept_code: bool) -> bool:
         """Do what is left; whether there was anything."""
         if self.search.over and self._confirmed():
+            if not finalists.are_confirmed(self.folder.finalists):
+                self._settle()  # a run ended right after the last result
             return False
         self._check_code(accept_code)
         chain = ChainBridge(self.search, self.confirm, self._choose)
@@ -213,6 +217,8 @@ class _Session:
     def _ready(self, study: optuna.Study) -> optuna.Study:
         """The study with a sampler that does not repeat itself, nothing running, defaults first."""
         definition, space = self.definition, self.folder.space
+        for curve in torn(self.folder.path):
+            self.watch.say(f"{curve}: its last epoch was cut short; {TORN}")
         ledger.sweep(study)
         ledger.enqueue_defaults(study, space)
         self._take_up(study)

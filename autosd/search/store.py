@@ -15,10 +15,11 @@ import sqlalchemy
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from autosd.errors import AutosdError
+from autosd.errors import KEPT, AutosdError, EngineLost
 from autosd.search.address import DRIVERS, PASSWORD_VARIABLE, SECRETS, server, shown, sqlite_path
 from autosd.search.lock import VALID_SECONDS
 
+DISK_WORDS = ("database or disk is full", "disk I/O error")
 DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news are for its own users
@@ -47,7 +48,7 @@ def open_storage(url: str, *, read_only: bool = False) -> optuna.storages.RDBSto
     try:
         return _read_sqlite(path) if read_only else _write_sqlite(path)
     except (*DATABASE_ERRORS, RuntimeError, AssertionError) as error:
-        raise broken(path, error) from error
+        raise broken(path, error) from None
 
 
 def plain_engine(url: str) -> sqlalchemy.Engine:
@@ -75,7 +76,7 @@ def readable(url: str) -> Iterator[None]:
         path = sqlite_path(url)
         if path is None:
             raise AutosdError(f"storage {shown(url)}: {_reason(error)}") from None
-        raise broken(path, error) from error
+        raise broken(path, error) from None
 
 
 @contextlib.contextmanager
@@ -98,8 +99,9 @@ def storage_of(study: optuna.Study) -> optuna.storages.RDBStorage:
 def broken(path: Path, error: Exception) -> AutosdError:
     """What to say of a database file that gave this error."""
     reason = _reason(error)
-    if "disk is full" in reason or "I/O error" in reason:
-        return AutosdError(f"{path}: cannot be written ({reason})")
+    may = os.access(path.parent, os.W_OK) and (os.access(path, os.W_OK) or not path.exists())
+    if any(word in reason for word in DISK_WORDS) or ("unable to open" in reason and may):
+        return EngineLost(f"{path}: cannot be written ({reason}); {KEPT}")
     if "unable to open" in reason or "readonly" in reason or "locked" in reason:
         return AutosdError(f"{path}: cannot be opened ({reason}); check the folder's permissions")
     return StorageBroken(
