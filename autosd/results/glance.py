@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autosd.results.leaderboard import best_trial
-from autosd.search import curve, ledger
+from autosd.search import curve
+from autosd.search.census import Counts
 from autosd.search.finalists import read_chosen
-from autosd.search.ledger import Counts
 from autosd.search.lock import Owner
+from autosd.search.look import looked
 from autosd.search.meter import Use
 from autosd.search.progress import Best, Progress, Running, seconds_left
 from autosd.search.records import TrialRecord
 from autosd.search.requests import driver
-from autosd.search.study import StudyFolder, close
+from autosd.search.study import StudyFolder
 
 SHORTEST_PAUSE = 1.0
 SHARE_OF_TIME = 0.05
@@ -49,16 +50,14 @@ def watch(folder: StudyFolder, pause: Callable[[float], object] = time.sleep) ->
 def glance(folder: StudyFolder) -> Glance:
     """One look at the record and at the folders of runs."""
     owner = driver(folder.lock_path)
-    study = folder.load()
-    try:
-        records, counts = folder.records(study), ledger.counts(study)
-        use = Use.of(study.user_attrs)
-    finally:
-        close(study)
+    with looked(folder) as look:
+        counts, use = look.census.counts, Use.of(look.attributes)
+        best = look.best()
+        known = look.records([*look.census.at("running"), *(() if best is None else (best,))])
     if owner is None:  # what a killed driver left running goes back to the queue
         counts = replace(counts, waiting=counts.waiting + counts.running, running=0)
     stage = _stage(folder, counts, owner is not None)
-    searched = _searched(folder, records, counts, use, owner is not None)
+    searched = _searched(folder, known, counts, use, owner is not None)
     return Glance(searched if stage is None else _listed(stage, searched, owner is not None), owner)
 
 

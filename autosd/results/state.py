@@ -1,4 +1,4 @@
-"""Where a study stands, for `status` and `best`: read without torch and without Ray."""
+"""Where a study stands, for `status` and `best`: read without torch, Ray, and mostly Optuna."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +7,15 @@ from typing import Any
 from autosd.errors import AutosdError
 from autosd.results.best import holds
 from autosd.results.outcome import Winner, winner
-from autosd.search import ending, errorfile, ledger
+from autosd.search import ending, errorfile
+from autosd.search.census import Counts, lineage
 from autosd.search.faults import POLICIES
-from autosd.search.ledger import Counts
-from autosd.search.lock import LockUnusable, lock_if_free, read_owner
+from autosd.search.finalists import read_finalists
+from autosd.search.lock import LockUnusable, StudyLocked, lock_if_free, read_owner
+from autosd.search.look import Look, looked, running
 from autosd.search.meter import Use
 from autosd.search.needs import in_words
 from autosd.search.queue import requests
-from autosd.search.records import TrialRecord, visible
 from autosd.search.study import StudyFolder, close
 
 BAD = ("failed", "diverged")
@@ -104,21 +105,13 @@ def read(name: str, root: Path) -> State:
     """
     folder = StudyFolder.find(name, root)
     driver = sweep_if_free(folder)
-    study = folder.load()
-    try:
-        attempts = folder.records(study, hidden=True)
-        records = list(visible(attempts))
-        counts = ledger.counts(study)
-        plan = folder.definition
-        ended = (
-            ""
-            if counts.running
-            else ending.reason(ledger.census(study), plan.trials, plan.patience)
-        )
-        use = Use(**study.user_attrs.get("use", {}))
-    finally:
-        close(study)
-    won = winner(folder, records)
+    with looked(folder) as look:
+        counts, plan = look.census.counts, folder.definition
+        ended = "" if counts.running else ending.reason(look.census, plan.trials, plan.patience)
+        won = _winner(look)
+        failures = [_failure(look, number) for number in look.census.at(*BAD)]
+        retried = [_failure(look, number) for number in _retried(look)]
+        use = Use.of(look.attributes)
     kept = None if won is None else holds(folder.best, won.recipe)
     return State(
         name=folder.name,
@@ -128,8 +121,8 @@ def read(name: str, root: Path) -> State:
         driver=driver,
         winner=won,
         utilisation=use.share,
-        failures=[_failure(record, folder.path) for record in records if record.state in BAD],
-        retried=[_failure(one, folder.path) for one in attempts if _is_retried(one)],
+        failures=failures,
+        retried=retried,
         model_dir=folder.best if kept else None,
         ended=ended,
         queued=len(requests(folder.path)),
@@ -149,30 +142,50 @@ def _sweep_if_free(folder: StudyFolder) -> str:
     with lock_if_free(folder.lock_path) as lock:
         if lock is None:
             return f"run by {read_owner(folder.lock_path) or 'another process'}"
-        study = folder.load()
-        running = ledger.counts(study).running
-        close(study)
-        if running:
-            study = folder.load(read_only=False)
+        if running(folder):
             try:
-                ledger.sweep(study)
-            finally:
-                close(study)
+                _sweep(folder)
+            except StudyLocked as error:  # by a machine that the lock does not reach
+                return str(error)
     return "nobody runs it"
 
 
-def _is_retried(record: TrialRecord) -> bool:
-    """Whether it is an attempt that failed, was not merely interrupted, and has a successor."""
-    ended = record.attributes.get("ended")
-    return record.superseded and ended in POLICIES and ended != "interrupted"
+def _sweep(folder: StudyFolder) -> None:
+    from autosd.search import ledger  # with Optuna, which is needed after a kill only
+    from autosd.search.mirror import mirrored
+
+    study = folder.load(read_only=False)
+    try:
+        ledger.sweep(mirrored(study, study.sampler, study.pruner))
+    finally:
+        close(study)
 
 
-def _failure(record: TrialRecord, folder: Path) -> dict[str, Any]:
-    file = f"trials/{record.lineage:04d}/{errorfile.NAME}"
+def _winner(look: Look) -> Winner | None:
+    """The winner, from the few trials that it may be."""
+    folder, best = look.folder, look.best()
+    first = read_finalists(folder.finalists, folder.minimise)[:1]
+    wanted = {best, *(one.trial for one in first)} - {None}
+    return winner(folder, look.records([number for number in wanted if number is not None]))
+
+
+def _retried(look: Look) -> list[int]:
+    """Attempts that failed, were not merely interrupted, and have a successor."""
+    ends = {number: _ended(look, number) for number in look.census.at("superseded")}
+    return [number for number, end in ends.items() if end in POLICIES and end != "interrupted"]
+
+
+def _ended(look: Look, number: int) -> str | None:
+    return look.trials[number].user_attrs.get("ended")
+
+
+def _failure(look: Look, number: int) -> dict[str, Any]:
+    trial = look.trials[number]
+    file = f"trials/{lineage(trial):04d}/{errorfile.NAME}"
     return {
-        "trial": record.number,
-        "state": record.state,
-        "kind": record.attributes.get("ended"),
-        "reason": record.why,
-        "file": file if (folder / file).is_file() else None,
+        "trial": number,
+        "state": "diverged" if _ended(look, number) == "diverged" else "failed",
+        "kind": _ended(look, number),
+        "reason": str(trial.user_attrs.get("why", "")),
+        "file": file if (look.folder.path / file).is_file() else None,
     }

@@ -1,10 +1,9 @@
 """Which storage belongs to which study folder: an identity that both of them hold."""
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import optuna
 
 from autosd import files, stored
 from autosd.errors import AutosdError
@@ -48,13 +47,13 @@ def claim(path: Path, storage: str | None) -> str:
     return url
 
 
-def check_origin(study: optuna.Study, path: Path, url: str) -> None:
-    """Refuse a study of the same name that belongs to another folder."""
+def check_origin(attributes: Mapping[str, Any], name: str, path: Path, url: str) -> None:
+    """Refuse a study of the same name that belongs to another folder; by its attributes."""
     known = recorded(path).get("id")
     lost = known is None and address.sqlite_path(url) == path / "study.db"
-    if not lost and study.user_attrs.get("id") != known:
+    if not lost and attributes.get("id") != known:
         raise AutosdError(
-            f"{address.shown(url)}: already has a study named '{study.study_name}' from another "
+            f"{address.shown(url)}: already has a study named '{name}' from another "
             "folder; choose another --name"
         )
 

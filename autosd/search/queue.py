@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import optuna
+from typing import TYPE_CHECKING, Any
 
 from autosd import yamlfile
 from autosd.errors import AutosdError
 from autosd.files import write_text
-from autosd.search import ledger
 from autosd.search.space import Space
+
+if TYPE_CHECKING:
+    import optuna
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def requests(folder: Path) -> list[Path]:
 
 
 def take_up(
-    study: optuna.Study,
+    study: "optuna.Study",
     space: Space,
     folder: Path,
     planned: int,
@@ -71,6 +71,8 @@ def take_up(
     Returns:
         How many became trials.
     """
+    from autosd.search import ledger
+
     taken = 0
     for path in requests(folder):
         if path.stem not in _marks(study):
@@ -82,12 +84,16 @@ def take_up(
     return taken
 
 
-def _marks(study: optuna.Study) -> set[str]:
-    return {trial.user_attrs.get(MARK, "") for trial in ledger.trials(study)}
+def _marks(study: "optuna.Study") -> set[str]:
+    return {trial.user_attrs.get(MARK, "") for trial in study.get_trials(deepcopy=False)}
 
 
-def _enqueued(study: optuna.Study, space: Space, path: Path, say: Callable[[str], object]) -> bool:
+def _enqueued(
+    study: "optuna.Study", space: Space, path: Path, say: Callable[[str], object]
+) -> bool:
     """Enqueue a request; one that is no request of this study is told and dropped."""
+    from autosd.search import ledger
+
     try:
         params = _read(path)
         ledger.enqueue(study, space, params, "user", marks={MARK: path.stem})

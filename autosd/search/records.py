@@ -4,22 +4,27 @@ import datetime
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
-
-from autosd.search import ledger
+from autosd.search.census import PLACES, Seen, lineage, superseded
 from autosd.search.knobs import STRATEGY
 from autosd.search.space import Space
 
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
+if TYPE_CHECKING:
+    import optuna
+
+
+class Whole(Seen, Protocol):
+    """All that is known of a trial: an Optuna `FrozenTrial`, or one read without Optuna."""
+
+    @property
+    def system_attrs(self) -> Mapping[str, Any]: ...
+
+    @property
+    def intermediate_values(self) -> Mapping[int, float]: ...
+
+    @property
+    def datetime_start(self) -> datetime.datetime | None: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class TrialRecord:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def record(trial: FrozenTrial, space: Space, superseded: bool = False) -> TrialRecord:
+def record(trial: Whole, space: Space, replaced: bool = False) -> TrialRecord:
     """The record of a trial."""
     attrs = trial.user_attrs
     params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
@@ -77,12 +82,12 @@ def record(trial: FrozenTrial, space: Space, superseded: bool = False) -> TrialR
     diverged = attrs.get("ended") == "diverged"
     return TrialRecord(
         number=trial.number,
-        lineage=ledger.lineage(trial),
-        state="diverged" if diverged else STATES[trial.state],
+        lineage=lineage(trial),
+        state="diverged" if diverged else PLACES[trial.state.name],
         family=str(params.get(STRATEGY, "")),
         strategies=space.strategies(params),
         params=params,
-        value=trial.value if trial.state in ledger.FINISHED else None,
+        value=trial.value if trial.state.name in ("COMPLETE", "PRUNED") else None,
         curve=finite,
         epochs_run=int(attrs.get("epochs_run", len(finite))),
         seconds=float(attrs.get("seconds", 0.0)),
@@ -90,7 +95,7 @@ def record(trial: FrozenTrial, space: Space, superseded: bool = False) -> TrialR
         protected=bool(attrs.get("protected", False)),
         why=str(attrs.get("why", "")),
         duplicate_of=attrs.get("duplicate_of"),
-        superseded=superseded or bool(attrs.get("superseded", False)),
+        superseded=replaced or bool(attrs.get("superseded", False)),
         cost=attrs.get("cost"),
         started=trial.datetime_start,
         finished=trial.datetime_complete,
@@ -104,7 +109,7 @@ def declared_cost(epoch: Mapping[str, Any]) -> float | None:
     return None if step is None else round(float(step), 4)
 
 
-def records(study: optuna.Study, space: Space, *, hidden: bool = False) -> list[TrialRecord]:
+def records(study: "optuna.Study", space: Space, *, hidden: bool = False) -> list[TrialRecord]:
     """Records of a study in order of number.
 
     Args:
@@ -112,8 +117,8 @@ def records(study: optuna.Study, space: Space, *, hidden: bool = False) -> list[
         space: its space.
         hidden: also superseded attempts and duplicates (rule R55).
     """
-    trials = ledger.trials(study)
-    gone = ledger.superseded(trials)
+    trials = study.get_trials(deepcopy=False)
+    gone = superseded(trials)
     found = [record(trial, space, trial.number in gone) for trial in trials]
     return found if hidden else list(visible(found))
 

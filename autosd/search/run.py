@@ -219,17 +219,19 @@ class _Session:
         definition, space = self.definition, self.folder.space
         for curve in torn(self.folder.path):
             self.watch.say(f"{curve}: its last epoch was cut short; {TORN}")
+        pruner = make_pruner(definition.pruner, self.base.epochs)
+        study = mirrored(study, study.sampler, pruner)
         ledger.sweep(study)
         ledger.enqueue_defaults(study, space)
         self._take_up(study)
-        sampler = make_sampler(
+        study.sampler = make_sampler(
             definition.sampler,
             definition.seed,
             families=len(space.families),
             trials=definition.trials,
             counted=ledger.counts(study).counted,
         )
-        return mirrored(study, sampler, make_pruner(definition.pruner, self.base.epochs))
+        return study
 
     def _search(self) -> Search:
         definition, space = self.definition, self.folder.space

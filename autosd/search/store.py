@@ -2,13 +2,11 @@
 
 import contextlib
 import importlib
-import os
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import optuna
 import sqlalchemy
@@ -18,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from autosd.errors import KEPT, AutosdError, EngineLost
 from autosd.search.address import DRIVERS, PASSWORD_VARIABLE, SECRETS, server, shown, sqlite_path
 from autosd.search.lock import VALID_SECONDS
+from autosd.search.sqlitefile import connect, reader
 
 DISK_WORDS = ("database or disk is full", "disk I/O error")
 DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
@@ -63,7 +62,7 @@ def plain_engine(url: str) -> sqlalchemy.Engine:
         _need_driver(parsed)
         return sqlalchemy.create_engine(parsed, poolclass=sqlalchemy.NullPool)
     return sqlalchemy.create_engine(
-        "sqlite://", creator=lambda: _connect(path, "rw"), poolclass=sqlalchemy.NullPool
+        "sqlite://", creator=lambda: connect(path, "rw"), poolclass=sqlalchemy.NullPool
     )
 
 
@@ -129,48 +128,28 @@ def close(storage: optuna.storages.RDBStorage) -> None:
 def _write_sqlite(path: Path) -> optuna.storages.RDBStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
 
-    def connect() -> sqlite3.Connection:
-        connection = _connect(path, "rwc")
+    def writer() -> sqlite3.Connection:
+        connection = connect(path, "rwc")
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
 
-    storage = _sqlite(connect)
+    storage = _sqlite(writer)
     with storage.engine.connect() as connection:
         connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
     return storage
 
 
 def _read_sqlite(path: Path) -> optuna.storages.RDBStorage:
-    """Connections that cannot write; `immutable` where not even the folder can be written.
-
-    Where the file may be written the connection is none of SQLite's `ro`: the last one of those to
-    close would leave the files of the write-ahead log behind.
-    """
-    file, folder = (os.access(place, os.W_OK) for place in (path, path.parent))
-    mode = ("rw" if file else "ro") if folder else "ro&immutable=1"
-
-    def connect() -> sqlite3.Connection:
-        connection = _connect(path, mode)
-        connection.execute("PRAGMA query_only=ON")
-        return connection
-
-    return _sqlite(connect, skip_table_creation=True)
+    return _sqlite(lambda: reader(path), skip_table_creation=True)
 
 
 def _sqlite(
-    connect: Callable[[], sqlite3.Connection], *, skip_table_creation: bool = False
+    connection: Callable[[], sqlite3.Connection], *, skip_table_creation: bool = False
 ) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(
         "sqlite:///study.db",
-        engine_kwargs={"creator": connect},
+        engine_kwargs={"creator": connection},
         skip_table_creation=skip_table_creation,
-    )
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    """A connection by a quoted path, which may hold any character."""
-    return sqlite3.connect(
-        f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=60, check_same_thread=False
     )
 
 

@@ -7,20 +7,21 @@ A folder may be copied or moved: it holds relative paths only.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import optuna
+from typing import TYPE_CHECKING, Any, Self
 
 from autosd import files, stored, yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import STUDY_NAME, StudyDefinition, nearest
-from autosd.search import address, code, environment, lease, origin, store
+from autosd.search import address, code, environment, origin
 from autosd.search.changed import MAY_CHANGE, differences
 from autosd.search.lock import StudyLock, holding
 from autosd.search.records import TrialRecord, records
 from autosd.search.requests import refuse_if_driven
 from autosd.search.space import Space
 from autosd.stored import WAY_OUT
+
+if TYPE_CHECKING:  # imported where the database is opened: who only looks needs no Optuna
+    import optuna
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class StudyFolder:
             folder = cls.open(path, storage=storage)
             held = holding(folder.lock_path)
             if held is not None:
+                from autosd.search import lease
+
                 lease.own(held, folder.url, folder.name)
             return folder._resumed(definition, space)
         origin.check_free(path)
@@ -156,6 +159,8 @@ class StudyFolder:
 
         def taken(lock: StudyLock) -> None:
             if self.url and address.sqlite_path(self.url) is None:
+                from autosd.search import lease
+
                 lease.own(lock, self.url, self.name)
 
         return StudyLock(self.lock_path, taken=taken)
@@ -164,46 +169,58 @@ class StudyFolder:
 
     def load(
         self,
-        sampler: optuna.samplers.BaseSampler | None = None,
-        pruner: optuna.pruners.BasePruner | None = None,
+        sampler: "optuna.samplers.BaseSampler | None" = None,
+        pruner: "optuna.pruners.BasePruner | None" = None,
         *,
         read_only: bool = True,
-    ) -> optuna.Study:
+    ) -> "optuna.Study":
         """The Optuna study; close it with `close`.
 
         Raises:
             AutosdError: the storage is missing, broken or has no such study.
         """
-        file = address.sqlite_path(self.url)
-        if file is not None and not file.is_file():
-            raise AutosdError(f"{file}: no such database; {WAY_OUT}")
+        import optuna
+
+        from autosd.search import store
+
+        self.check_storage()
         storage = store.open_storage(self.url, read_only=read_only)
         try:
             with store.readable(self.url):
                 study = optuna.load_study(
                     study_name=self.name, storage=storage, sampler=sampler, pruner=pruner
                 )
-                origin.check_origin(study, self.path, self.url)
+                origin.check_origin(study.user_attrs, self.name, self.path, self.url)
                 if not read_only:
                     self._guard(storage)
                 return study
         except KeyError:
-            raise AutosdError(
-                f"{address.shown(self.url)}: has no study named '{self.name}'; {WAY_OUT}"
-            ) from None
+            raise self.unknown() from None
+
+    def check_storage(self) -> None:
+        """Refuse a study whose database file is missing."""
+        file = address.sqlite_path(self.url)
+        if file is not None and not file.is_file():
+            raise AutosdError(f"{file}: no such database; {WAY_OUT}")
+
+    def unknown(self) -> AutosdError:
+        """What to say of a storage that has no study of this name."""
+        return AutosdError(
+            f"{address.shown(self.url)}: has no study named '{self.name}'; {WAY_OUT}"
+        )
 
     def records(
-        self, study: optuna.Study | None = None, *, hidden: bool = False
+        self, study: "optuna.Study | None" = None, *, hidden: bool = False
     ) -> list[TrialRecord]:
         """Trials in order of number, without superseded attempts and duplicates unless `hidden`."""
+        from autosd.search.look import all_records
+
+        if study is None:
+            return all_records(self, hidden=hidden)
+        from autosd.search import store
+
         with store.readable(self.url):
-            if study is not None:
-                return records(study, self.space, hidden=hidden)
-            loaded = self.load()
-            try:
-                return records(loaded, self.space, hidden=hidden)
-            finally:
-                close(loaded)
+            return records(study, self.space, hidden=hidden)
 
     @property
     def minimise(self) -> bool:
@@ -211,6 +228,10 @@ class StudyFolder:
         return self.definition.objective == "nll"
 
     def _create_study(self) -> None:
+        import optuna
+
+        from autosd.search import store
+
         storage = store.open_storage(self.url)
         study = optuna.create_study(
             study_name=self.name,
@@ -221,7 +242,7 @@ class StudyFolder:
         try:
             fresh = not study.user_attrs and not study.get_trials(deepcopy=False)
             if not fresh:
-                origin.check_origin(study, self.path, self.url)
+                origin.check_origin(study.user_attrs, self.name, self.path, self.url)
             self._guard(storage)
             if fresh:
                 study.set_user_attr("id", origin.recorded(self.path)["id"])
@@ -232,8 +253,10 @@ class StudyFolder:
         finally:
             close(study)
 
-    def _guard(self, storage: optuna.storages.RDBStorage) -> None:
+    def _guard(self, storage: "optuna.storages.RDBStorage") -> None:
         """Under the study's lock: be its owner in the database too, and write only as such."""
+        from autosd.search import lease
+
         held = holding(self.lock_path)
         if held is not None:
             lease.fence(storage, lease.own(held, self.url, self.name))
@@ -340,6 +363,8 @@ def refuse_if_run(path: Path, storage: str | None = None) -> None:
     """
     refuse_if_driven(path / ".lock")
     if (path / "study.yaml").is_file():
+        from autosd.search import lease
+
         folder = StudyFolder.open(path, storage=storage)
         lease.refuse_elsewhere(folder.url, folder.name, folder.lock_path)
 
@@ -349,6 +374,8 @@ def study_names(root: Path) -> list[str]:
     return sorted(path.parent.name for path in root.glob("*/study.yaml"))
 
 
-def close(study: optuna.Study) -> None:
+def close(study: "optuna.Study") -> None:
     """Close a study's storage; what it holds is then whole in one file."""
+    from autosd.search import store
+
     store.close(store.storage_of(study))
