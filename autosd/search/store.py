@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import os
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
