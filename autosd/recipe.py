@@ -273,8 +273,9 @@ def set_values(values: dict[str, Any], assignments: Mapping[str, Any]) -> dict[s
             continue
         block = result
         for key in keys[:-1]:
-            inner = block.get(key)
-            block[key] = inner = {"name": inner} if isinstance(inner, str) else dict(inner or {})
+            there = block.get(key)
+            inner = {"name": there} if isinstance(there, str) else _keys_of(there, dotted)
+            block[key] = inner
             block = inner
         block[keys[-1]] = value
     return result
@@ -283,14 +284,19 @@ def set_values(values: dict[str, Any], assignments: Mapping[str, Any]) -> dict[s
 def _set_knob(recipe: dict[str, Any], keys: list[str], value: Any) -> bool:
     if len(keys) != 2 or keys[0] in Recipe.model_fields:
         return False
-    entries = recipe.get("strategies") or []
-    for position, entry in enumerate(entries):
-        name = entry if isinstance(entry, str) else next(iter(entry))
-        if name == keys[0]:
-            knobs = {} if isinstance(entry, str) else dict(entry[name] or {})
-            entries[position] = {name: {**knobs, keys[1]: value}}
+    entries: Any = recipe.get("strategies")
+    for position, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if entry == keys[0] or (isinstance(entry, dict) and list(entry) == [keys[0]]):
+            knobs = {} if isinstance(entry, str) else _keys_of(entry[keys[0]], keys[0])
+            entries[position] = {keys[0]: {**knobs, keys[1]: value}}
             return True
     return False
+
+
+def _keys_of(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict | None):
+        raise AutosdError(f"{where}: {value!r:.60} has no keys that could be set")
+    return dict(value or {})
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

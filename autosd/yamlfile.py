@@ -8,11 +8,16 @@ import yaml
 
 from autosd.errors import AutosdError
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000
+LONGEST_NUMBER = 100
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+PLAIN = (*NUMBERS, *(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "str", "seq", "map")))
+"""What a recipe or study may hold; a date is a text, and there are no sets and no bytes."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without aliases (they can expand without bound) and repeated keys."""
+    """PyYAML's safe loader for plain values: no aliases (they can expand without bound), no
+    repeated keys, no numbers without end."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
@@ -21,6 +26,14 @@ class _Loader(yaml.SafeLoader):
                 None, None, "anchors and aliases are not allowed", event.start_mark
             )
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: Any) -> Any:
+        if node.tag in NUMBERS and len(node.value) > LONGEST_NUMBER:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a number of {len(node.value)} characters", node.start_mark
+            )
+        node.value.encode()  # half of a surrogate pair could be written nowhere
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -40,6 +53,15 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.yaml_constructors = {
+    tag: make
+    for tag, make in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag in PLAIN
+}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag in PLAIN]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?[eE][-+]?\d+$"),
@@ -60,7 +82,9 @@ def loads(text: str, where: str) -> Any:
         line = f":{mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or "not readable as YAML"
         raise AutosdError(f"{where}{line}: {problem}") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise AutosdError(f"{where}: nested too deeply") from None
+    except (ValueError, OverflowError) as error:
         raise AutosdError(f"{where}: {error}") from None
 
 

@@ -4,20 +4,42 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
 WIDE = 120
 
 
+def printable(text: str) -> str:
+    """A text without anything that a terminal would obey: names come from files of others."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in " \n\t" else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
+class Words(Console):
+    """A console that shows control characters of a text instead of sending them."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """The pieces of what is printed; rich's own commands pass."""
+        for piece in super().render(renderable, options):
+            yield piece if piece.control else Segment(printable(piece.text), piece.style)
+
+
 def people(as_json: bool = False) -> Console:
     """The console for results: standard output, or standard error when a machine reads along."""
-    console = Console(stderr=as_json, highlight=False)
-    return console if console.is_terminal else Console(stderr=as_json, highlight=False, width=WIDE)
+    console = Words(stderr=as_json, highlight=False)
+    return console if console.is_terminal else Words(stderr=as_json, highlight=False, width=WIDE)
 
 
 def table(*columns: str, numbers: Sequence[str] = ()) -> Table:
@@ -30,7 +52,7 @@ def table(*columns: str, numbers: Sequence[str] = ()) -> Table:
 
 def side() -> Console:
     """The console for progress and notes: always standard error."""
-    return Console(stderr=True, highlight=False)
+    return Words(stderr=True, highlight=False)
 
 
 def begun(console: Console) -> Callable[[str, int, int], None]:

@@ -11,11 +11,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from autosd.cli.console import printable
 from autosd.cli.log import debugging
 from autosd.errors import AutosdError, Stopped
 
 INTERRUPTED = 130
 TERMINATED = 143
+MOST_LINES = 50
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
@@ -103,7 +105,9 @@ def _say_how_to_go_on(what: str) -> None:
 
 
 def _say(message: str, code: int) -> int:
-    """Print every line of a message with `error: ` before it."""
-    for line in message.strip().splitlines():
-        print(f"error: {line}", file=sys.stderr)
+    """Print the lines of a message with `error: ` before each; of very many only the first."""
+    lines = message.strip().splitlines()
+    more = [f"and {len(lines) - MOST_LINES} more"] * (len(lines) > MOST_LINES)
+    for line in lines[:MOST_LINES] + more:
+        print(f"error: {printable(line)}", file=sys.stderr)
     return code

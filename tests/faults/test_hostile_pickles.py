@@ -134,6 +134,7 @@ def test_no_pickle_in_a_study_runs_by_any_command(whole: Path, tmp_path: Path, k
     print(f"hostile {kind}: {cases} files planted, {ended} commands refused, 0 ran")
 
 
+@pytest.mark.slow
 def test_a_hostile_checkpoint_of_an_interrupted_trial_does_not_run(searched: Path, tmp_path: Path):
     folder, mark = tmp_path / "work", tmp_path / "mark"
     shutil.copytree(searched, folder)
@@ -207,6 +208,7 @@ def test_no_pickle_in_a_table_of_soft_labels_runs(data: Path, tmp_path: Path):
         assert refused(tmp_path, "train recipe.yaml --out out", mark)
 
 
+@pytest.mark.slow
 def test_no_pickle_in_the_cache_of_decoded_images_runs(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -234,6 +236,15 @@ def test_no_pickle_in_a_known_set_runs(tmp_path: Path):
     assert refused(tmp_path, "train recipe.yaml --out out", mark)
 
 
+RUN_A_MODEL = (
+    "predict tiny picture.png",
+    "evaluate tiny --part val",
+    "ensemble tiny --inline",
+    "autosd.load best",
+    "export tiny --to pt2",
+)
+
+
 def test_a_model_names_no_code_that_is_run(searched: Path, tmp_path: Path):
     folder, mark = tmp_path / "work", tmp_path / "mark"
     shutil.copytree(searched, folder)
@@ -241,6 +252,5 @@ def test_a_model_names_no_code_that_is_run(searched: Path, tmp_path: Path):
     for path in (folder / STUDY).rglob("model.json"):
         values = json.loads(path.read_text())
         path.write_text(json.dumps({**values, "model": f"{folder}/evil.py:Net"}))
-    for command in ("predict tiny picture.png", "evaluate tiny --part val", "ensemble tiny --inline",
-                    "autosd.load best", "export tiny --to pt2"):  # fmt: skip
+    for command in RUN_A_MODEL:
         assert refused(folder, command, mark)
