@@ -43,6 +43,8 @@ def trial(number: int, family: str, value: float | None, rate: float = 0.1, **mo
         knob = {"masd": "masd.mask_ratio", "toast": "toast.alpha"}[family]
         params[knob] = more.pop("knob", 0.15)
     fields = {"state": "complete", "origin": "search", "protected": False, **more}
+    if fields["origin"] == "default":
+        fields["attributes"] = {"default_of": family}
     return TrialRecord(
         number=number,
         lineage=number,
