@@ -3,13 +3,11 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from autosd.errors import Stopped
-from autosd.search.blame import halted
+from autosd.search.blame import resumable
 from autosd.search.jobs import DONE, Answer, Bridge, Failure, Job, Result, failure
 from autosd.search.limit import hung
 from autosd.search.lock import StudyLock, holding
@@ -49,7 +47,7 @@ class Attended:
             self._ended = True
             return DONE
         self._check_lock()
-        with _disk_faults():
+        with resumable():
             answer = self.bridge.ask()
         if isinstance(answer, Job):
             self._look_out(answer)
@@ -61,7 +59,7 @@ class Attended:
         self._check_lock()
         _log_epoch(job, result)
         self._longest = max(self._longest, result["seconds"])
-        with _disk_faults():
+        with resumable():
             go_on = self.bridge.report(job, result)
         if go_on and self._request is not None:
             self._cut[job.key] = failure("interrupted", "stopped as asked")
@@ -75,7 +73,7 @@ class Attended:
         cut = self._cut.pop(job.key, None)
         error = error or cut
         _log_end(job, result, error)
-        with _disk_faults():
+        with resumable():
             self.bridge.complete(job, result, error)
 
     def put_back(self, job: Job) -> None:
@@ -86,7 +84,7 @@ class Attended:
             self._lookout.over.set()
             if self._ended:  # else the request is for what this process does next
                 withdraw(self._lookout.lock, self._lookout.token)
-        with _disk_faults():
+        with resumable():
             self.bridge.close()
 
     def check(self) -> None:
@@ -124,22 +122,6 @@ class Attended:
         interrupted = request.now and _interrupt()
         what = "ends now" if interrupted else "the epochs in progress are finished and kept"
         self.watch.say(f"asked to stop by {request.by}: {what}")
-
-
-@contextmanager
-def _disk_faults() -> Iterator[None]:
-    """End the run in a way that it can go on from where the disk does not take its record.
-
-    Raises:
-        EngineLost: it is full, read-only or faulty.
-    """
-    try:
-        yield
-    except Exception as error:
-        lost = halted(error)
-        if lost is None:
-            raise
-        raise lost from error
 
 
 def _interrupt() -> bool:

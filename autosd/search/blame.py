@@ -6,8 +6,9 @@ torch and Ray are known by their names: neither is imported here.
 
 import errno
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-from autosd.errors import KEPT, AutosdError, DataUnreadable, EngineLost, TrialDiverged
+from autosd.errors import AutosdError, DataUnreadable, EngineLost, TrialDiverged
 from autosd.search.faults import Kind
 
 DISK = frozenset(
@@ -74,16 +75,26 @@ def halted(error: BaseException) -> EngineLost | None:
     if not found or isinstance(error, EngineLost):
         return None
     root = error if isinstance(error, AutosdError) else found[-1]
-    return EngineLost(f"{_unwritten(root)}; {KEPT}")
+    return EngineLost(
+        f"{reason_of(root)}; what was finished is kept: make room on the disk, or mend it, and run "
+        "the same command again"
+    )
 
 
-def _unwritten(error: BaseException) -> str:
-    """What could not be written, and why."""
-    if isinstance(error, OSError):
-        return f"{error.filename or 'the disk'}: cannot be written ({error.strerror})"
-    if isinstance(error, AutosdError):
-        return str(error)
-    return f"the study's database: cannot be written ({str(error).splitlines()[0]})"
+@contextmanager
+def resumable() -> Iterator[None]:
+    """End the block in a way that its run can go on from where a disk does not take its record.
+
+    Raises:
+        EngineLost: in the place of an exception that a full, read-only or faulty disk has caused.
+    """
+    try:
+        yield
+    except Exception as error:
+        lost = halted(error)
+        if lost is None:
+            raise
+        raise lost from error
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ import optuna
 
 from autosd.data.dataset import Data
 from autosd.search import code, ending, finalists, ledger, queue
+from autosd.search.blame import resumable
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.chain import ChainBridge
 from autosd.search.curve import torn
@@ -97,7 +98,7 @@ def run_search(
     Raises:
         AutosdError: another process runs the study, or it exists with another definition or was
             begun with other code.
-        EngineLost: Ray ended; the same call goes on.
+        EngineLost: Ray ended, a disk is full, or everything fails there; the same call goes on.
         KeyboardInterrupt: with the signal's number; the same call goes on.
     """
     begin, watch = time.monotonic(), watch or Quiet()
@@ -122,12 +123,13 @@ def run_search(
             copy(forking, folder, lock.check)
             watch.say(told(forking.mapping()))
         opened(folder)
-        session = _Session(folder, ready.data, lock, cache, watch, machine.slots)
-        with contextlib.closing(session):
-            worked = session.run(machine, accept_code)
-            outcome = session.outcome(begin, resumed, worked)
-        lock.check()
-        ended(outcome)
+        with resumable():
+            session = _Session(folder, ready.data, lock, cache, watch, machine.slots)
+            with contextlib.closing(session):
+                worked = session.run(machine, accept_code)
+                outcome = session.outcome(begin, resumed, worked)
+            lock.check()
+            ended(outcome)
         return outcome
 
 

@@ -27,7 +27,7 @@ LIMIT = 30.0
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Living]:
     (tmp_path / "tickets").mkdir()
-    with living(tmp_path, TICKETS=str(tmp_path / "tickets")) as found:
+    with living(tmp_path, TICKETS=str(tmp_path / "tickets"), FATES="{}") as found:
         yield found
 
 
@@ -90,7 +90,7 @@ def test_with_a_fifth_of_the_trials_failing_in_all_ways_the_study_ends_and_says_
 @pytest.mark.slow
 @pytest.mark.ray
 def test_worker_that_is_stopped_is_ended_by_the_driver(place: Living) -> None:
-    """Nothing in it runs any more, so it cannot end itself."""
+    """Nothing in it runs any more in its second epoch, so it cannot end itself."""
     limit = ["--set", "epoch_seconds=20"]
     code = search(place, "--trials", "4", "--slots", "2", *limit, fates={3: "stop"})
     assert code == 0, place.said()
@@ -140,10 +140,10 @@ def test_worker_killed_by_the_kernel_is_out_of_memory(place: Living, group: Path
 def test_data_that_disappear_stop_the_study_and_nothing_counts(place: Living) -> None:
     source = place.root / "some.npz"
     write_images(source, 400)
-    words = ["search", f"npz:{source}", "--model", UNSOUND, "--space", "label_smoothing"]
+    words = ["search", "--data", f"npz:{source}", "--model", UNSOUND, "--space", "label_smoothing"]
     words += ["--name", "u", "--epochs", str(EPOCHS), "--trials", "8", "--slots", "1"]
     words += ["--set", "finalists.count=0", "--set", "pruner=none"]
-    place.environment |= {"FATES": json.dumps({2: "stop"})}
+    place.environment |= {"FATES": json.dumps({2: "hang"})}
     process = place.start(*words)
     assert wait_for(lambda: (place.root / "tickets/2").exists(), process)
     away = source.rename(place.root / "away.npz")

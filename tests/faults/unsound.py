@@ -1,7 +1,8 @@
 """A student some of whose trainings fail, each in its own way.
 
 Each training that begins takes the next number from the folder `$TICKETS`; `$FATES` says by number
-what becomes of it in its first batch. A retry is a training of its own with a number of its own.
+what becomes of it in its first batch, or in the first one of its second epoch. A retry is a
+training of its own with a number of its own.
 """
 
 import json
@@ -25,13 +26,16 @@ class Unsound(Noting):  # type: ignore[misc, valid-type]
     """Fails as `$FATES` has it."""
 
     fate: str | None = None
+    evaluated = False
 
     def activations(self, images: Tensor) -> Activations:
-        if self.training and torch.is_grad_enabled() and self.fate is None:
-            number = _ticket()
-            self.fate = json.loads(os.environ.get("FATES", "{}")).get(str(number), "")
-            if self.fate in ACTS:
-                ACTS[self.fate]()
+        if self.training and torch.is_grad_enabled():
+            if self.fate is None:
+                self.fate = json.loads(os.environ["FATES"]).get(str(_ticket()), "")
+                self.evaluated = False  # it was when its interface was checked
+            if self.fate in (LATE if self.evaluated else ACTS):
+                {**ACTS, **LATE}[self.fate]()
+        self.evaluated |= not self.training
         found = super().activations(images)
         if self.training and self.fate in SPOILT:
             return found._replace(logits=found.logits * SPOILT[self.fate])
@@ -86,9 +90,9 @@ ACTS = {
     "host": _host,
     "device": _device,
     "kill": _kill,
-    "stop": _stop,
     "hang": _hang,
     "kernel": _kernel,
     "exit": sys.exit,
 }
+LATE = {"stop": _stop}
 SPOILT = {"nan": float("nan"), "inf": float("inf")}
