@@ -53,6 +53,7 @@ def trial(folder: StudyFolder, number: int, family: str, value: float, rate: flo
         origin="default" if rate == 0.1 else "search",
         protected=False,
         why="",
+        attributes={"default_of": family} if rate == 0.1 else {},
     )
 
 
