@@ -36,6 +36,16 @@ def mapping(path: Path) -> dict[str, Any]:
     return value
 
 
+def check_end(path: Path) -> None:
+    """Refuse a text file that was cut short: YAML is readable up to any place.
+
+    Raises:
+        AutosdError: its last line, as autosd writes it, has no end.
+    """
+    if path.is_file() and not path.read_bytes().endswith(b"\n"):
+        raise AutosdError(f"{path}: was cut short; its last line has no end")
+
+
 @contextlib.contextmanager
 def sound(path: Path, way_out: str) -> Iterator[None]:
     """Read a file inside the block; whatever is wrong with it ends in one clear line.

@@ -284,6 +284,7 @@ def read_recipe(folder: Path) -> Recipe:
     """
     path = folder / "recipe.yaml"
     with stored.sound(path, TRAIN_AGAIN):
+        stored.check_end(path)
         return Recipe.read(path)
 
 

@@ -100,6 +100,8 @@ class StudyFolder:
         if not (path / "study.yaml").is_file():
             raise AutosdError(f"{path}: no study here (study.yaml is missing)")
         try:
+            stored.check_end(path / "study.yaml")
+            stored.check_end(path / "space.yaml")
             definition = StudyDefinition.read(path / "study.yaml")
             space = Space.load(path / "space.yaml")
         except AutosdError as error:
