@@ -76,9 +76,6 @@ class Attended:
         with resumable():
             self.bridge.complete(job, result, error)
 
-    def put_back(self, job: Job) -> None:
-        self.bridge.put_back(job)
-
     def close(self) -> None:
         if self._lookout is not None:
             self._lookout.over.set()

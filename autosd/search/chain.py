@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from autosd.search.jobs import DONE, WAIT, Answer, Bridge, Failure, Job, Result
+from autosd.search.jobs import DONE, WAIT, Answer, Failure, Job, Result, Source
 from autosd.search.lists import ListBridge, Run
 
 
@@ -14,11 +14,11 @@ class ChainBridge:
     """
 
     def __init__(
-        self, first: Bridge, then: ListBridge, choose: Callable[[], Sequence[Run]]
+        self, first: Source, then: ListBridge, choose: Callable[[], Sequence[Run]]
     ) -> None:
         self.first, self.then, self.choose = first, then, choose
         self._chosen, then.silent = False, True
-        self._owner: dict[str, Bridge] = {}
+        self._owner: dict[str, Source] = {}
 
     def ask(self) -> Answer:
         answer = DONE if self._chosen else self.first.ask()

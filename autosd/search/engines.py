@@ -10,7 +10,7 @@ from autosd.search import inline
 from autosd.search.attended import Attended
 from autosd.search.capacity import graphics_cards, least_share, slots_for
 from autosd.search.cluster import Cluster
-from autosd.search.jobs import Bridge
+from autosd.search.jobs import Bridge, Source
 from autosd.search.packed import Packed
 from autosd.search.placed import Placed
 from autosd.search.progress import Watch
@@ -60,7 +60,7 @@ class Engine:
 
     def drive(
         self,
-        bridge: Bridge,
+        bridge: Source,
         watch: Watch,
         resized: Callable[[int], object] = lambda slots: None,
     ) -> None:
@@ -85,7 +85,7 @@ class Engine:
             inline.run(placed, Worker())
         attended.check()
 
-    def _packed(self, bridge: Bridge) -> Bridge:
+    def _packed(self, bridge: Source) -> Bridge:
         """The bridge with shares of GPUs by what jobs need, where that is asked for."""
         if self.kind == "inline" or self.each.gpus != "auto":
             return bridge

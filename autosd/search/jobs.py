@@ -163,8 +163,12 @@ class Bridge(Protocol):
         The last result has `done`, or is the one after which `report` said no.
         """
 
-    def put_back(self, job: Job) -> None:
-        """A job that was asked for has no place yet: it never began and is asked for again."""
-
     def close(self) -> None:
         """Hand back what is still running; called once on every way out."""
+
+
+class Source(Bridge, Protocol):
+    """A bridge whose jobs may have to wait for a place of their size."""
+
+    def put_back(self, job: Job) -> None:
+        """A job that was asked for has no place yet: it is asked for again."""

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from autosd.search.capacity import SMALLEST, Room
-from autosd.search.jobs import WAIT, Answer, Bridge, Failure, Job, Result
+from autosd.search.jobs import WAIT, Answer, Failure, Job, Result, Source
 from autosd.search.needs import Needs, needs_of
 
 
 class Packed:
     """A bridge each of whose jobs has the share of a GPU that it needs."""
 
-    def __init__(self, bridge: Bridge, gpus: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, bridge: Source, gpus: Callable[[], Iterable[str]]) -> None:
         """Nothing is asked for yet.
 
         Args:
@@ -65,11 +65,6 @@ class Packed:
         if self._needs is not None and fault is not None and _of_gpu(fault):
             self._needs.refuse(job)
         self.bridge.complete(job, result, error)
-
-    def put_back(self, job: Job) -> None:
-        self.room.give(job.key)
-        self._running.pop(job.key)
-        self.bridge.put_back(job)
 
     def close(self) -> None:
         self.bridge.close()

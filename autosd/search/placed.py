@@ -16,6 +16,7 @@ from autosd.files import write_atomically, write_json
 from autosd.recipe import fingerprint
 from autosd.search.cluster import Cluster
 from autosd.search.jobs import Answer, Bridge, Failure, Job, Result
+from autosd.search.lock import holding
 from autosd.search.place import Place, PlaceUnusable
 from autosd.search.workplace import CHECKPOINT
 
@@ -48,6 +49,8 @@ class Placed:
         return self.bridge.report(job, result)
 
     def complete(self, job: Job, result: Result | None, error: Failure | None) -> None:
+        if self._home is not None:
+            self._home.check()
         folder = Path(job.folder)
         files = {} if result is None else result.pop("files", {})
         for name, content in files.items():
@@ -57,14 +60,11 @@ class Placed:
         self._away.discard(job.key)
         self.bridge.complete(job, result, error)
 
-    def put_back(self, job: Job) -> None:
-        self._away.discard(job.key)
-        self.bridge.put_back(job)
-
     def close(self) -> None:
         """Leave the checkpoints of runs that are still away: the next session finds them."""
         self.bridge.close()
         if self._home is not None and not self._away:
+            self._home.check()
             self._home.leave()
 
 
@@ -74,6 +74,7 @@ class _Home:
     def __init__(self, job: Job, cluster: Cluster | None) -> None:
         """Bring home what an earlier session left, and say who owns the study now."""
         self.study, self.shared = Path(job.lock).parent, cluster is not None
+        self.lock = holding(Path(job.lock))
         self.place = _place(self.study, cluster)
         before = _recorded(self.study)
         for known in (before, self.place):
@@ -86,6 +87,15 @@ class _Home:
             (self.study / RECORD).unlink(missing_ok=True)
         else:
             write_json(self.study / RECORD, {"address": self.place.address})
+
+    def check(self) -> None:
+        """To be called before files are brought home, or removed.
+
+        Raises:
+            TakenOver: they are another driver's by now.
+        """
+        if self.lock is not None:
+            self.lock.check()
 
     def sent(self, job: Job) -> Job:
         """The job as a worker of any node can do it."""

@@ -14,7 +14,7 @@ from autosd.search import inline
 from autosd.search.cluster import Cluster, chosen
 from autosd.search.jobs import Bridge, Job, Result, failure
 from autosd.search.lists import ListBridge, Plan, Run
-from autosd.search.lock import StudyLock
+from autosd.search.lock import StudyLock, TakenOver
 from autosd.search.place import Place
 from autosd.search.placed import RECORD, Placed
 from autosd.search.worker import Worker
@@ -137,6 +137,21 @@ def test_a_worker_of_an_earlier_driver_keeps_nothing_more(home: Home) -> None:
         home.placed(home.cluster()).ask()
         with pytest.raises(EngineLost, match="another process has taken over"):
             orphan.step()
+
+
+def test_a_driver_that_comes_late_brings_nothing_home_and_removes_nothing(home: Home) -> None:
+    late = home.placed(home.cluster())
+    job, result, _ = begun(late)
+    home.lock.path.unlink()
+    with StudyLock(home.study / ".lock"):
+        before = {path: path.read_bytes() for path in home.root.rglob("*") if path.is_file()}
+        result["files"] = {"logits.npz": b"x"}
+        for write in (lambda: late.complete(job, result, None), late.close):
+            late._away.clear()
+            with pytest.raises(TakenOver, match="writes nothing more"):
+                write()
+        assert before == {p: p.read_bytes() for p in home.root.rglob("*") if p.is_file()}
+    home.lock.__exit__(None, None, None)
 
 
 def test_a_worker_cannot_write_outside_of_its_run(home: Home) -> None:
