@@ -9,6 +9,8 @@ import platform
 import random
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -92,17 +94,24 @@ class Worker:
     def _load(self, job: Job, recipe: Recipe) -> Data:
         with_test = "test" in job.parts
         if self._supply is not None:
-            self._supply.bring(recipe, Path(job.root))
+            with _readable("the files that the recipe names"):
+                self._supply.bring(recipe, Path(job.root))
         key = json.dumps([recipe.data.model_dump(mode="json"), with_test, job.cache])
         if key not in self._data:
             cache = Path(job.cache) if job.cache else None
             load = load_data if self._supply is None else self._supply.data
-            try:
+            with _readable("the data"):
                 self._data[key] = load(recipe.data, cache=cache, with_test=with_test)
-            except Exception as error:  # whatever it is: the driver could read the data
-                why = f"the data cannot be read here: {reason_of(error)}"
-                raise DataUnreadable(why) from error
         return self._data[key]
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Whatever goes wrong inside is no fault of the recipe: the driver could read it."""
+    try:
+        yield
+    except Exception as error:
+        raise DataUnreadable(f"{what} cannot be read here: {reason_of(error)}") from error
 
 
 class _Run:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from autosd.data.dataset import Data
+from autosd.data.loading import load_data
 from autosd.errors import EngineLost
-from autosd.recipe import Recipe
+from autosd.recipe import DataSpec, Recipe
 from autosd.search.jobs import Job, Result
 from autosd.search.lock import StudyLock
 from autosd.search.worker import Worker
@@ -134,6 +136,23 @@ def test_fault_of_a_job_is_a_result_and_the_worker_goes_on(tmp_path: Path) -> No
     assert "/nowhere.npz" in last["failure"]["why"]
     assert "Traceback" in last["failure"]["traceback"]
     assert train(worker, job(tmp_path / "b"))[-1]["result"] == {}
+
+
+class Cut:
+    """What lies on a driver's machine that is not reached any more."""
+
+    def data(self, spec: DataSpec, *, cache: Path | None, with_test: bool) -> Data:
+        return load_data(spec, cache=cache, with_test=with_test)
+
+    def bring(self, recipe: Recipe, root: Path) -> None:
+        raise ConnectionError("the driver does not answer")
+
+
+def test_files_that_cannot_be_brought_to_a_node_are_no_fault_of_the_recipe(tmp_path: Path) -> None:
+    (last,) = train(Worker(Cut()), job(tmp_path))
+    assert last["failure"] is not None
+    assert last["failure"]["kind"] == "data"
+    assert "the files that the recipe names cannot be read here" in last["failure"]["why"]
 
 
 def test_final_metrics_and_student_are_kept_where_asked_for(tmp_path: Path) -> None:
