@@ -132,12 +132,19 @@ def _copy_files(source: StudyFolder, one: "Fitting", target: Path) -> None:
     try:
         for path in (beside, target):
             shutil.rmtree(path, ignore_errors=True)
-        if there.is_dir():
-            shutil.copytree(there, beside, ignore=shutil.ignore_patterns(".*"))
+        for path in there.rglob("*"):
+            _copy_visible(path, beside / path.relative_to(there))
         files.write_text(beside / "recipe.yaml", yamlfile.dumps(one.recipe.mapping()))
         beside.rename(target)
     except OSError as error:
-        raise AutosdError(f"{target}: cannot be copied from {there} ({error})") from None
+        raise AutosdError(f"{target}: cannot be copied from {there} ({error.strerror})") from error
+
+
+def _copy_visible(path: Path, target: Path) -> None:
+    """Copy a file that is no temporary one; `shutil.copytree` would hide what the disk said."""
+    if path.is_file() and not path.name.startswith("."):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
 
 
 def _record(path: Path) -> dict[str, Any] | None:

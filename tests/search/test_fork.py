@@ -1,5 +1,6 @@
 """A new study from the finished trials of another one: which fit, what is copied, what is said."""
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import pytest
 
 from autosd.data.dataset import Data
 from autosd.data.loading import load_data
-from autosd.errors import AutosdError
+from autosd.errors import AutosdError, EngineLost
 from autosd.files import write_text
 from autosd.recipe import StudyDefinition
 from autosd.search import ledger
+from autosd.search.blame import halted
 from autosd.search.fork import Plan, planned
 from autosd.search.forked import announce, copy, record, told
 from autosd.search.lock import TakenOver
@@ -203,6 +205,27 @@ def test_a_fork_that_is_cut_at_any_trial_goes_on_and_doubles_nothing(
         assert origins == [0, 1, 2, 3, 4, 6, 8]
         assert planned(ready(data, name=name), root, "s", None) is None
         assert not beside.exists() or cut == 7
+
+
+def test_a_fork_that_finds_no_room_on_the_disk_says_so_and_goes_on(
+    source: StudyFolder, data: Data
+) -> None:
+    root = source.path.parent
+    with (source.trial(3) / "logits.npz").open("wb") as file:
+        file.truncate(2**26)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**25, before[1]))
+    try:
+        with pytest.raises(AutosdError, match="0003: cannot be copied from") as caught:
+            fork(ready(data), root)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert isinstance(halted(caught.value), EngineLost)
+    plan = planned(ready(data), root, None, None)
+    assert plan is not None
+    copy(plan, folder := StudyFolder.open(root / "new"), lambda: None)
+    assert len(folder.records()) == 7
+    assert (folder.trial(3) / "logits.npz").stat().st_size == 2**26
 
 
 def test_a_name_that_is_taken_is_refused(source: StudyFolder, data: Data) -> None:
