@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import NonNegativeInt, PositiveInt, TypeAdapter
+
 from autosd.files import write_json
 from autosd.recipe import fingerprint
 from autosd.search.capacity import part_of_gpu
@@ -43,7 +45,10 @@ class Measured:
 
     base: str
     strategies: str
-    peak_bytes: int
+    peak_bytes: NonNegativeInt
+
+
+_RECIPES, _TOTAL = TypeAdapter(dict[str, Measured]), TypeAdapter(PositiveInt)
 
 
 def in_words(study: Path, gpus: float | Literal["auto"]) -> str:
@@ -135,9 +140,9 @@ class Needs:
         """What cannot be read is measured anew: nothing else rests on it."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            known = {key: Measured(**one) for key, one in values["recipes"].items()}
-            self.total, self.known = int(values["total_bytes"]), known
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            known = _RECIPES.validate_python(values["recipes"])
+            self.total, self.known = _TOTAL.validate_python(values["total_bytes"]), known
+        except (OSError, ValueError, TypeError, KeyError) as error:
             logger.warning("%s: cannot be read (%s); memory is measured anew", path, error)
 
     def _write(self) -> None:

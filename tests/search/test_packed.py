@@ -177,7 +177,17 @@ def test_measurements_survive_and_another_gpu_is_heard_of(tmp_path: Path) -> Non
     assert later.describe() == "1 recipe measured: 5 of 96 GiB, so 1/8 of a GPU each"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"recipes": {"x": {}}}', '{"recipes": []}'])
+ONE = '{"base": "b", "strategies": "s", "peak_bytes": %s}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["", "{", "[]", '{"recipes": {"x": {}}}', '{"recipes": []}'],
+        f'{{"recipes": {{"x": {ONE % 1}}}, "total_bytes": 0}}',
+        f'{{"recipes": {{"x": {ONE % "[]"}}}, "total_bytes": 9}}',
+    ],
+)
 def test_table_that_cannot_be_read_is_measured_anew(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
