@@ -263,7 +263,6 @@ class _Session:
             enqueue_prior(*about)
 
     def _with(self, **fields: Any) -> Job:
-
         return replace(self.job, **fields)
 
     # Finalists

@@ -51,19 +51,19 @@ def quiet(place: Living) -> None:
 
 def worker(place: Living, draw: random.Random) -> None:
     """One process that trains; the driver goes on, and has noted it."""
-    found, before = place.workers(), ended_by_error(place)
+    found, before = place.workers(), ended_by_a_death(place)
     if found:
         draw.choice(found).kill()
     until = time.monotonic() + NOTICE
-    while ended_by_error(place) == before and time.monotonic() < until:
+    while ended_by_a_death(place) == before and time.monotonic() < until:
         if place.commands[-1].poll() is not None:
             return
         time.sleep(0.05)
 
 
-def ended_by_error(place: Living) -> int:
+def ended_by_a_death(place: Living) -> int:
     """Runs that the drivers saw end with their worker."""
-    return (place.root / "said").read_text().count("ended: error")
+    return (place.root / "said").read_text().count("ended: worker: ")
 
 
 def part(name: str) -> object:
@@ -155,6 +155,7 @@ def test_kills_of_a_tool_that_trains(place: Living, name: str) -> None:
     print(
         f"\n{name}: {met} kills, {witness.faults}, {len(epochs.faults)} repeated, {seconds:.0f} s"
     )
+    assert met, "every command was over before it was killed"
     assert not witness.faults, vars(witness.faults)
     assert not epochs.faults
     assert verify("digits", study.parent, replays=False).whole
