@@ -8,6 +8,7 @@ from autosd.errors import AutosdError
 from autosd.results.best import holds
 from autosd.results.outcome import Winner, winner
 from autosd.search import ending, errorfile
+from autosd.search.address import sqlite_path
 from autosd.search.census import Counts, lineage
 from autosd.search.faults import POLICIES
 from autosd.search.finalists import read_finalists
@@ -142,12 +143,21 @@ def _sweep_if_free(folder: StudyFolder) -> str:
     with lock_if_free(folder.lock_path) as lock:
         if lock is None:
             return f"run by {read_owner(folder.lock_path) or 'another process'}"
-        if running(folder):
-            try:
+        try:
+            _ask_server(folder)
+            if running(folder):
                 _sweep(folder)
-            except StudyLocked as error:  # by a machine that the lock does not reach
-                return str(error)
+        except StudyLocked as error:  # by a machine that the lock does not reach
+            return str(error)
     return "nobody runs it"
+
+
+def _ask_server(folder: StudyFolder) -> None:
+    """Look for the owner in a database that other machines reach, also between two trials."""
+    if sqlite_path(folder.url) is None:
+        from autosd.search import lease
+
+        lease.refuse_elsewhere(folder.url, folder.name, folder.lock_path)
 
 
 def _sweep(folder: StudyFolder) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from autosd.results.state import sweep_if_free
 from autosd.search import ledger
 from autosd.search.study import StudyFolder, close
 
@@ -136,7 +137,9 @@ def test_a_stopped_driver_keeps_its_study_and_the_second_is_told_how_to_end_it(
         assert f"kill -CONT {first.pid}" in said
         first.send_signal(signal.SIGCONT)
         assert first.wait(120) == 0
-    Witness(study, EPOCHS).end(TRIALS)
+    witness = Witness(study, EPOCHS)
+    witness.end(TRIALS)
+    assert not witness.faults, witness.faults
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])
@@ -158,6 +161,7 @@ def test_a_server_knows_one_driver_and_a_late_one_writes_nothing(tmp_path: Path,
             said = refused.communicate(timeout=60)[1]
         assert refused.returncode == 2
         assert f"s: is being run by process {late.pid} on" in said
+        assert f"is being run by process {late.pid} on" in who_runs(two / "s", url)
         late.send_signal(signal.SIGSTOP)
         time.sleep(VALID)
         with driver(two, "--storage", url, sleep=0.001) as second:
@@ -165,6 +169,12 @@ def test_a_server_knows_one_driver_and_a_late_one_writes_nothing(tmp_path: Path,
         before = whole(two / "s", url)
         assert "s: was taken over by another process" in come_back(late)
         assert whole(two / "s", url) == before
+        assert who_runs(two / "s", url) == "nobody runs it"
+
+
+def who_runs(study: Path, storage: str) -> str:
+    """What `autosd status` says of it."""
+    return sweep_if_free(StudyFolder.open(study, storage=storage))
 
 
 @pytest.mark.slow
