@@ -25,6 +25,9 @@ STARTING, LATER = 8.0, 3.0
 """Seconds: a kill comes at most so long after its session began, or after its first epoch."""
 
 
+Strike = Callable[[Living, random.Random], bool]
+
+
 @dataclass
 class Tally:
     """What a campaign came to.
@@ -34,6 +37,7 @@ class Tally:
         seed: of the moments.
         met: kills that met a run with an epoch of its own.
         early: kills of a session that had none yet.
+        missed: strikes that hit nothing, which are no kills.
         studies, trials, epochs: brought to their end; trials and epochs on record.
         given_up: epochs' worth of training that was done again.
         faults: of all studies.
@@ -43,6 +47,7 @@ class Tally:
     seed: int
     met: int = 0
     early: int = 0
+    missed: int = 0
     studies: int = 0
     trials: int = 0
     given_up: float = 0.0
@@ -52,7 +57,7 @@ class Tally:
     def __str__(self) -> str:
         return (
             f"{self.what}: {self.met} kills of a living run and {self.early} of a starting one, "
-            f"{self.studies} studies, {self.trials} trials, {self.faults}, "
+            f"{self.missed} missed, {self.studies} studies, {self.trials} trials, {self.faults}, "
             f"{self.given_up:.1f} epochs trained again, "
             f"{time.monotonic() - self.begin:.0f} s, seed {self.seed}"
         )
@@ -64,7 +69,8 @@ class Campaign:
 
     Attributes:
         living: where they run.
-        strike: kills something of it; the driver has ended when it returns, or goes on.
+        strike: kills something of it, and says whether it did; the driver has ended then, or goes
+            on.
         tally: what came of it.
         settings: further words of the command.
         stage: runs that have to be under way before a kill: `trials`, `finalists` or any.
@@ -72,7 +78,7 @@ class Campaign:
     """
 
     living: Living
-    strike: Callable[[Living, random.Random], object]
+    strike: Strike
     tally: Tally
     settings: tuple[str, ...] = ()
     stage: str = ""
@@ -93,9 +99,10 @@ class Campaign:
         epochs = Epochs(study, EPOCHS, self.tally.faults.changed)
         while self.tally.met < kills:
             process = process or self.living.start(*self.words(name))
-            if not self._moment(study, process, draw):
+            known = self._epochs(study)
+            if not self._moment(study, process, draw, known):
                 break
-            self.strike(self.living, draw)
+            self._strike(draw, met=self._epochs(study) > known)
             witness.look(live=process.poll() is None)
             if process.poll() is not None:
                 epochs.look(calm=not self.living.workers())
@@ -107,20 +114,27 @@ class Campaign:
         self._end(study, witness)
         self._check()
 
-    def _moment(self, study: Path, process: subprocess.Popen[str], draw: random.Random) -> bool:
-        """Wait for the moment of a kill; false where the run ended before it."""
-        known = self._epochs(study)
+    def _moment(
+        self, study: Path, process: subprocess.Popen[str], draw: random.Random, known: int
+    ) -> bool:
+        """Wait for the moment of a kill; false where the run ended before it.
+
+        `known`: epochs reported before.
+        """
         if draw.random() < self.early:
             time.sleep(draw.uniform(0, STARTING))
         elif not wait_for(lambda: self._epochs(study) > known, process):
             return False
         else:
             time.sleep(draw.uniform(0, LATER))
-        if process.poll() is not None:
-            return False
-        met = self._epochs(study) > known
-        self.tally.met, self.tally.early = self.tally.met + met, self.tally.early + (not met)
-        return True
+        return process.poll() is None
+
+    def _strike(self, draw: random.Random, met: bool) -> None:
+        """Kill and count; `met`: a run has an epoch of its own."""
+        hit = self.strike(self.living, draw)
+        self.tally.missed += not hit
+        self.tally.met += hit and met
+        self.tally.early += hit and not met
 
     def _check(self) -> None:
         assert not self.tally.faults, f"{vars(self.tally.faults)}\n{self.living.said()}"
@@ -144,7 +158,7 @@ class Campaign:
         tally.studies, tally.trials = tally.studies + 1, tally.trials + len(counting(trials))
         tally.given_up += given_up(study, notes)
         notes.unlink()
-        if tally.given_up > SLOTS * (tally.met + tally.early):
+        if tally.given_up > SLOTS * (tally.met + tally.early + tally.missed):
             tally.faults.wrong.append(f"{tally.given_up} epochs were trained again")
         found = verify(study.name, study.parent, replay=_most_interrupted(trials))
         tally.faults.wrong += map(str, found.faults)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from autosd.results.verify import verify
 from autosd.search.lock import read_owner
 
-from .campaign import EPOCHS, TRIALS, Campaign, Tally
+from .campaign import EPOCHS, TRIALS, Campaign, Strike, Tally
 from .epochs import Epochs, attempts
 from .invariants import Witness
 from .living import HANG, Living, living, wait_for
@@ -23,6 +24,7 @@ NOTICE = 20.0
 """Seconds after which a driver has noted a dead worker that trained."""
 LOSS = 30.0
 """Seconds from the death of a part of Ray to the end of the run; 20 are promised."""
+LOST = re.compile(r" ended: (?:worker|node): ")
 
 
 @pytest.fixture
@@ -32,13 +34,14 @@ def place(tmp_path: Path) -> Iterator[Living]:
         yield found
 
 
-def driver(place: Living, draw: random.Random) -> None:
+def driver(place: Living, draw: random.Random) -> bool:
     """The driver alone; its workers end by themselves, and half of the time that is waited for."""
     process = place.commands[-1]
     process.kill()
     process.wait(HANG)
     if draw.random() < 0.5:
         quiet(place)
+    return True
 
 
 def quiet(place: Living) -> None:
@@ -49,41 +52,45 @@ def quiet(place: Living) -> None:
         time.sleep(0.05)
 
 
-def worker(place: Living, draw: random.Random) -> None:
-    """One process that trains; the driver goes on, and has noted it."""
-    found, before = place.workers(), ended_by_a_death(place)
-    if found:
-        draw.choice(found).kill()
+def worker(place: Living, draw: random.Random) -> bool:
+    """One process that trains; whether the driver, which goes on, has seen a run end so."""
+    found, before = place.workers(), lost_workers(place)
+    if not found:
+        return False
+    draw.choice(found).kill()
     until = time.monotonic() + NOTICE
-    while ended_by_a_death(place) == before and time.monotonic() < until:
+    while lost_workers(place) == before and time.monotonic() < until:
         if place.commands[-1].poll() is not None:
-            return
+            break
         time.sleep(0.05)
+    return lost_workers(place) > before
 
 
-def ended_by_a_death(place: Living) -> int:
+def lost_workers(place: Living) -> int:
     """Runs that the drivers saw end with their worker."""
-    return (place.root / "said").read_text().count("ended: worker: ")
+    return len(LOST.findall((place.root / "said").read_text()))
 
 
-def part(name: str) -> object:
+def part(name: str) -> Strike:
     """A strike at a part of Ray: the driver ends by itself, and says how to go on."""
 
-    def strike(place: Living, draw: random.Random) -> None:
+    def strike(place: Living, draw: random.Random) -> bool:
         process = place.commands[-1]
         place.part(name).kill()
         assert process.wait(LOSS) in (75, 0), place.said()
         quiet(place)
+        return process.returncode == 75
 
     return strike
 
 
-def everything(place: Living, draw: random.Random) -> None:
+def everything(place: Living, draw: random.Random) -> bool:
     """Driver, Ray and workers in the same moment."""
     place.kill_all()
+    return True
 
 
-def restart(place: Living, draw: random.Random) -> None:
+def restart(place: Living, draw: random.Random) -> bool:
     """Only the disk is left: no process, no temporary folder, and numbers of processes begin anew.
 
     What the lock's file says of its last owner may then be true of somebody else.
@@ -95,6 +102,7 @@ def restart(place: Living, draw: random.Random) -> None:
         owner = read_owner(lock)
         if owner is not None:
             lock.write_text(lock.read_text().replace(str(owner.pid), str(os.getpid())))
+    return True
 
 
 def test_fifty_kills_of_the_driver(place: Living) -> None:

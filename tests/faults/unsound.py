@@ -36,9 +36,11 @@ class Unsound(Noting):  # type: ignore[misc, valid-type]
             if self.fate in (LATE if self.evaluated else ACTS):
                 {**ACTS, **LATE}[self.fate]()
         self.evaluated |= not self.training
+        if self.training and self.fate == "inf":
+            images = images + torch.inf
         found = super().activations(images)
-        if self.training and self.fate in SPOILT:
-            return found._replace(logits=found.logits * SPOILT[self.fate])
+        if self.training and self.fate == "nan":
+            return found._replace(logits=found.logits * torch.nan)
         return found
 
 
@@ -95,4 +97,3 @@ ACTS = {
     "exit": sys.exit,
 }
 LATE = {"stop": _stop}
-SPOILT = {"nan": float("nan"), "inf": float("inf")}
