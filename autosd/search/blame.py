@@ -70,23 +70,34 @@ def is_disk(error: BaseException) -> bool:
 
 
 def halted(error: BaseException) -> EngineLost | None:
-    """What to raise in the place of an exception of the driver that a disk is to blame for."""
-    found = [one for one in causes(error) if is_disk(one)]
-    if not found or isinstance(error, EngineLost):
+    """What to raise in the place of an exception of the driver that is no fault of its own.
+
+    A disk is to blame, or the database server was lost.
+    """
+    if isinstance(error, EngineLost):
         return None
-    root = error if isinstance(error, AutosdError) else found[-1]
+    disk = [one for one in causes(error) if is_disk(one)]
+    if disk:
+        root = error if isinstance(error, AutosdError) else disk[-1]
+        return EngineLost(
+            f"{reason_of(root)}; what was finished is kept: make room on the disk, or mend it, "
+            "and run the same command again"
+        )
+    server = [one for one in causes(error) if _is_server(one)]
+    if not server or isinstance(error, AutosdError):
+        return None
     return EngineLost(
-        f"{reason_of(root)}; what was finished is kept: make room on the disk, or mend it, and run "
-        "the same command again"
+        f"the database server was lost ({str(server[-1]).splitlines()[0]}); what was finished is "
+        "kept: run the same command again when it answers"
     )
 
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """End the block in a way that its run can go on from where a disk does not take its record.
+    """End the block in a way that its run can go on from where its record cannot be written.
 
     Raises:
-        EngineLost: in the place of an exception that a full, read-only or faulty disk has caused.
+        EngineLost: in the place of an exception that a disk or a lost server has caused.
     """
     try:
         yield
@@ -110,6 +121,12 @@ def _is_device(error: BaseException) -> bool:
     return "AcceleratorError" in _names(error) or (
         isinstance(error, RuntimeError) and str(error).startswith(("CUDA error", "cuDNN error"))
     )
+
+
+def _is_server(error: BaseException) -> bool:
+    """A server that does not answer, or has ended the session, in the words of its driver."""
+    driver = type(error).__module__.partition(".")[0]
+    return driver in ("psycopg", "pymysql") and "OperationalError" in _names(error)
 
 
 def _names(error: BaseException) -> set[str]:

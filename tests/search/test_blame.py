@@ -72,6 +72,18 @@ def test_a_disk_that_takes_nothing_ends_a_run_so_that_it_can_go_on(tmp_path: Pat
     assert halted(ValueError("a bug")) is None
 
 
+@pytest.mark.parametrize("kind", ["postgresql+psycopg", "mysql+pymysql"])
+def test_a_database_server_that_is_lost_ends_a_run_so_that_it_can_go_on(kind: str) -> None:
+    pytest.importorskip(kind.partition("+")[2])
+    with pytest.raises(sqlalchemy.exc.OperationalError) as failed:
+        sqlalchemy.create_engine(f"{kind}://me:secret@127.0.0.1:1/x").connect()
+    lost = halted(caused(RuntimeError("storage"), failed.value))
+    assert isinstance(lost, EngineLost)
+    assert "the database server was lost (" in str(lost)
+    assert "run the same command again when it answers" in str(lost)
+    assert "secret" not in str(lost)
+
+
 HANGS = """
 import sys, time
 from autosd.search.jobs import Job
