@@ -54,7 +54,7 @@ def check_origin(attributes: Mapping[str, Any], name: str, path: Path, url: str)
     if not lost and attributes.get("id") != known:
         raise AutosdError(
             f"{address.shown(url)}: already has a study named '{name}' from another "
-            "folder; choose another --name"
+            "folder than storage.json says; put back a copy of that, or choose another --name"
         )
 
 
