@@ -14,7 +14,7 @@ from autosd.search.look import looked
 from autosd.search.meter import Use
 from autosd.search.progress import Best, Progress, Running, seconds_left
 from autosd.search.records import TrialRecord
-from autosd.search.requests import driver
+from autosd.search.requests import driver_anywhere
 from autosd.search.study import StudyFolder
 
 SHORTEST_PAUSE = 1.0
@@ -49,7 +49,7 @@ def watch(folder: StudyFolder, pause: Callable[[float], object] = time.sleep) ->
 
 def glance(folder: StudyFolder) -> Glance:
     """One look at the record and at the folders of runs."""
-    owner = driver(folder.lock_path)
+    owner = driver_anywhere(folder.lock_path, folder.url)
     with looked(folder) as look:
         counts, use = look.census.counts, Use.of(look.attributes)
         best = look.best()

@@ -21,7 +21,7 @@ from autosd.results.verify_students import check_students
 from autosd.search import code
 from autosd.search.forked import record, told
 from autosd.search.ledger import Counts
-from autosd.search.requests import driver
+from autosd.search.requests import driver_anywhere
 from autosd.search.study import StudyFolder
 
 
@@ -93,7 +93,7 @@ def verify(
     folder = _opened(name, root, check)
     if folder is None:
         return _verified(Path(name).name, check, None, None, None, begin)
-    live = driver(folder.lock_path)
+    live = driver_anywhere(folder.lock_path, folder.url)
     if live is not None:
         check.note(f"run by {live}: what is not finished yet is left out")
     taken_over = record(folder.path)

@@ -205,6 +205,15 @@ def own(lock: StudyLock, url: str, study: str) -> Lease:
     return lock.lease
 
 
+def owner_elsewhere(url: str, study: str, lock: Path) -> Owner | None:
+    """The living owner of a study whom the lock file does not reach; None where none is known."""
+    try:
+        found = elsewhere(url, study, lock)
+    except SQLAlchemyError:  # said in full where the storage is opened
+        return None
+    return None if found is None else found.owner
+
+
 def refuse_elsewhere(url: str, study: str, lock: Path) -> None:
     """Refuse what another machine runs, before anything heavy is imported; writes nothing.
 

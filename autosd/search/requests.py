@@ -17,6 +17,7 @@ from pathlib import Path
 
 from autosd import stored
 from autosd.files import write_json
+from autosd.search.address import sqlite_path
 from autosd.search.lock import Owner, StudyLocked, read_owner, run_by
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,21 @@ def driver(lock: Path) -> Owner | None:
             return Owner("an unknown host", 0, time.time(), "")
         time.sleep(0.02)
     return None
+
+
+def driver_anywhere(lock: Path, url: str) -> Owner | None:
+    """The same, also of a machine that reaches the database server and not the lock.
+
+    Args:
+        lock: the study's lock file.
+        url: its storage.
+    """
+    owner = driver(lock)
+    if owner is not None or sqlite_path(url) is not None:
+        return owner
+    from autosd.search import lease  # with Optuna, which a study in a file does without
+
+    return lease.owner_elsewhere(url, lock.parent.name, lock)
 
 
 def refuse_if_driven(lock: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from autosd.results.glance import glance
 from autosd.results.state import sweep_if_free
 from autosd.search import ledger
 from autosd.search.study import StudyFolder, close
@@ -162,6 +163,9 @@ def test_a_server_knows_one_driver_and_a_late_one_writes_nothing(tmp_path: Path,
         assert refused.returncode == 2
         assert f"s: is being run by process {late.pid} on" in said
         assert f"is being run by process {late.pid} on" in who_runs(two / "s", url)
+        seen = glance(StudyFolder.open(two / "s", storage=url)).owner
+        assert seen is not None
+        assert seen.pid == late.pid
         late.send_signal(signal.SIGSTOP)
         time.sleep(VALID)
         with driver(two, "--storage", url, sleep=0.001) as second:

@@ -14,7 +14,7 @@ from autosd.results.report.story import Story
 from autosd.results.retrained import Retrained
 from autosd.results.wording import against, sentence
 from autosd.search import address
-from autosd.search.requests import driver
+from autosd.search.requests import driver_anywhere
 
 LONGEST_NAME = 60
 FROM_PYTHON = "autosd.search"
@@ -48,7 +48,10 @@ def lead(story: Story, table: Retrained | None) -> list[Text]:
                 f"autosd retrain {story.handle} --seeds 5",
             )
         )
-    elif story.winner is not None and driver(story.folder.lock_path) is None:
+    elif (
+        story.winner is not None
+        and driver_anywhere(story.folder.lock_path, story.folder.url) is None
+    ):
         texts.append(Text("To go on and confirm the best:", "note", again(story)))
     return texts
 
@@ -108,7 +111,7 @@ def _done(story: Story) -> str:
     done = f"{counts.counted} of {planned} trials"
     if counts.running:
         left = f"{counts.running} running"
-        if driver(story.folder.lock_path) is None:
+        if driver_anywhere(story.folder.lock_path, story.folder.url) is None:
             left += " or left behind by a search that was stopped"
         done += f", {left}"
     elif counts.counted < planned:
