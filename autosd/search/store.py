@@ -61,7 +61,8 @@ def plain_engine(url: str) -> sqlalchemy.Engine:
     if path is None:
         parsed = server(url)
         _need_driver(parsed)
-        return sqlalchemy.create_engine(parsed, poolclass=sqlalchemy.NullPool)
+        events = [(_end_halted, "connect")]
+        return sqlalchemy.create_engine(parsed, poolclass=sqlalchemy.NullPool, pool_events=events)
     return sqlalchemy.create_engine(
         "sqlite://", creator=lambda: connect(path, "rw"), poolclass=sqlalchemy.NullPool
     )
