@@ -170,6 +170,7 @@ def test_every_file_cut_short_goes_on_or_is_named(bench: Bench, state: str, caps
         assert bench.disk.run(bench.words, bench.study).code == 0
     bench.keep()
     bench.done.clear()
+    bench.wrong.clear()
     names = [path.relative_to(bench.state) for path in sorted(bench.state.rglob("*"))]
     names = [name for name in names if (bench.state / name).is_file() and _kept(name.name)]
     for name in names:

@@ -128,7 +128,8 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
 @pytest.mark.parametrize("turn", range(len(WAYS)))
 def test_every_call_that_fails_once_loses_doubles_and_changes_nothing(campaign, turn, capsys):
     """A turn fails every call in one way; the four turns together every call in every way."""
-    campaign.ends.clear()
+    for record in (campaign.ends, campaign.witnesses, campaign.wrong):
+        record.clear()
     for number in range(1, len(campaign.calls) + 1):
         campaign.inject(Fault(number, **WAYS[(number + turn) % len(WAYS)]))
     with capsys.disabled():
