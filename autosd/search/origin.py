@@ -61,7 +61,13 @@ def check_origin(attributes: Mapping[str, Any], name: str, path: Path, url: str)
 def recorded(path: Path) -> dict[str, Any]:
     """What `storage.json` says; nothing where it is lost: the study's own file is its storage."""
     file = path / "storage.json"
-    return read_json(file) if file.exists() else {}
+    if not file.exists():
+        return {}
+    found = read_json(file)
+    with stored.sound(file, WAY_OUT):
+        if not all(isinstance(found.get(key), str | None) for key in ("id", "url")):
+            raise ValueError("id and url are no text")
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
