@@ -19,6 +19,7 @@ from autosd.search.study import StudyFolder
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 MODEL = (WEIGHTS, DESCRIPTION)
+ORIGINS = ("confirmation", "retrain")
 WRITE_ANEW = (
     "put back a copy of it, or move best/ away: `autosd search` and `autosd retrain` write it anew"
 )
@@ -149,4 +150,7 @@ def holds(best: Path, recipe: Recipe) -> str | None:
     if same.fingerprint() != recipe.fingerprint():
         return None
     with stored.sound(path, WRITE_ANEW):
-        return str(stored.load(path)["origin"])
+        origin: str = stored.load(path)["origin"]
+        if origin not in ORIGINS:
+            raise ValueError(f"origin is {origin!r:.60}")
+    return origin

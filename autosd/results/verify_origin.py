@@ -1,8 +1,8 @@
 """What a study was made with, against what is here now."""
 
-import json
 from typing import Any
 
+from autosd import stored
 from autosd.search import environment
 from autosd.search.study import StudyFolder
 
@@ -36,8 +36,6 @@ def changed_since(folder: StudyFolder) -> str:
 
 def _then(folder: StudyFolder) -> dict[str, Any]:
     try:
-        text = (folder.path / "environment.json").read_text(encoding="utf-8")
-        then: Any = json.loads(text)
+        return stored.mapping(folder.path / "environment.json")
     except (OSError, ValueError):
         return {}
-    return then if isinstance(then, dict) else {}

@@ -12,6 +12,7 @@ from autosd.results.retrained import read_retrained
 from autosd.results.verify_faults import PUT_BACK, Check
 from autosd.results.verify_trial import check_logits, read_history
 from autosd.search.finalists import CHOOSE_ANEW, CHOSEN
+from autosd.search.lists import read_record
 from autosd.search.study import StudyFolder
 
 AGAIN = "move the folder away: then the same command trains it again"
@@ -62,6 +63,10 @@ def _check_run(
         return
     if result is None:
         return
+    try:
+        read_record(path)
+    except AutosdError as error:
+        raise ValueError(str(error).removeprefix(f"{path}/")) from None
     if result.get("seed") != recipe.seed or not where.endswith(f"-{recipe.seed}"):
         what = f"result, recipe and folder have other seeds ({result.get('seed')}, {recipe.seed})"
         check.wrong(where, what, AGAIN)

@@ -2,7 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
@@ -41,9 +40,7 @@ def _check_model(path: Path, where: str, check: Check) -> None:
     described = check.read_json(path, f"{where}/model.json", todo)
     if described is None:
         return
-    wanted = {path.parent / "model.safetensors": described.get("sha256")}
-    if "members" in described:
-        wanted = _members(path.parent, described)
+    wanted = _checksums(path, "members" in described)
     for file, sha256 in wanted.items():
         name = f"{where}/{file.relative_to(path.parent).as_posix()}"
         if not file.is_file():
@@ -54,12 +51,22 @@ def _check_model(path: Path, where: str, check: Check) -> None:
             check.count("files of students")
 
 
-def _members(folder: Path, described: dict[str, Any]) -> dict[Path, Any]:
-    return {
-        folder / "students" / member["name"] / name: sha256
-        for member in described["members"]
-        for name, sha256 in member["sha256"].items()
-    }
+def _checksums(path: Path, of_many: bool) -> dict[Path, str]:
+    """The files that a description names, and their checksums, if it is one."""
+    from autosd.training.ensemble import STUDENTS, described
+    from autosd.training.export import WEIGHTS, read_description
+
+    folder = path.parent
+    try:
+        if not of_many:
+            return {folder / WEIGHTS: read_description(folder).sha256}
+        return {
+            folder / STUDENTS / member.name / name: sha256
+            for member in described(path).members
+            for name, sha256 in member.sha256.items()
+        }
+    except AutosdError as error:
+        raise ValueError(str(error).removeprefix(f"{path}: ")) from None
 
 
 def _sha256(path: Path) -> str:

@@ -66,7 +66,7 @@ def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         record = json.loads(line)
         return {**record, "epoch": int(record["epoch"])}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CurveBroken(
             f"{path}:{number}: not the record of an epoch ({error}); put back a copy of the file, "
             "or move it away: a run that goes on writes its curve anew from its checkpoint"

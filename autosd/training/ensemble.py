@@ -128,7 +128,7 @@ def load(folder: str | Path, *, trust_code: bool | str = False) -> nn.Module:
 def load_ensemble(folder: str | Path, *, trust_code: bool | str = False) -> Ensemble:
     """The ensemble of a folder; see `load`."""
     folder = Path(folder)
-    description = _described(folder / DESCRIPTION)
+    description = described(folder / DESCRIPTION)
     members = []
     for entry in description.members:
         place = folder / STUDENTS / entry.name
@@ -175,7 +175,12 @@ def _format(path: Path) -> Any:
     return value.get("format") if isinstance(value, dict) else None
 
 
-def _described(path: Path) -> EnsembleForm:
+def described(path: Path) -> EnsembleForm:
+    """What the `model.json` of an ensemble says.
+
+    Raises:
+        AutosdError: it cannot be read, is none, or contradicts itself.
+    """
     try:
         description = EnsembleForm.model_validate_json(path.read_bytes())
     except OSError as error:
