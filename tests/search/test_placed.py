@@ -1,6 +1,7 @@
 """Runs on other machines: their checkpoints are at the place, all else comes home."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,10 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(tmp_path: Path) -> Iterator[Home]:
     home = Home(tmp_path)
-    home.lock.__enter__()
-    return home
+    with home.lock:
+        yield home
 
 
 def begun(placed: Bridge) -> tuple[Job, Result, Worker]:
@@ -151,7 +152,6 @@ def test_a_driver_that_comes_late_brings_nothing_home_and_removes_nothing(home: 
             with pytest.raises(TakenOver, match="writes nothing more"):
                 write()
         assert before == {p: p.read_bytes() for p in home.root.rglob("*") if p.is_file()}
-    home.lock.__exit__(None, None, None)
 
 
 def test_a_worker_cannot_write_outside_of_its_run(home: Home) -> None:
