@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autosd.search.raytune.engine import RayEngine
 
 EngineChoice = Literal["ray", "inline"] | Cluster
+NO_ROOM = "no node of the cluster has room for a trial any more: the search waits for one"
 
 
 class Engine:
@@ -78,7 +79,13 @@ class Engine:
         attended = Attended(self._packed(bridge), watch)
         placed = Placed(attended, self.kind if isinstance(self.kind, Cluster) else None)
         if self._ray is not None:
-            self._ray.run(placed, lost=watch.lost, resized=resized)
+
+            def changed(slots: int) -> None:
+                if slots < 1:
+                    watch.say(NO_ROOM)
+                resized(slots)
+
+            self._ray.run(placed, lost=watch.lost, resized=changed)
         else:
             from autosd.search.worker import Worker
 

@@ -18,6 +18,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from autosd.search import ledger
+from autosd.search.engines import NO_ROOM
 from autosd.search.study import StudyFolder, close
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -176,6 +177,24 @@ def test_a_node_that_joins_a_running_study_gets_trials(apart: Apart, url: str) -
         assert code == 0, errors
     found = check_whole(apart, planned=8)
     assert len({trial.user_attrs["node"] for trial in counting(found)}) == 2
+
+
+def test_a_study_whose_last_node_has_left_says_so_once_and_goes_on_with_the_next(
+    apart: Apart,
+) -> None:
+    with nodes.cluster(apart.root / "nodes", 1) as cluster:
+        command = ["search", "--trials", 7, "--epochs", EPOCHS, *SMALL]
+        command += ["--ray-address", cluster.address, "--checkpoints", apart.root / "shared"]
+        process = apart.start(*command)
+        wait_for(lambda: running(apart, epochs=1), process)
+        cluster.tell("kill 0")
+        log = apart.study / "study.log"
+        wait_for(lambda: NO_ROOM in log.read_text(encoding="utf-8"), process)
+        cluster.tell("add")
+        code, errors = ended(process)
+        assert code == 0, errors
+    assert errors.count(NO_ROOM) == 1
+    check_whole(apart, planned=7)
 
 
 def test_a_driver_that_loses_its_cluster_goes_on_with_another_one(apart: Apart) -> None:

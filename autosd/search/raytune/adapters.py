@@ -10,7 +10,8 @@ from ray.tune.search import Searcher
 from autosd.errors import AutosdError
 from autosd.search.interrupts import held
 from autosd.search.jobs import DONE, Bridge, Failure, Job, Result, failure
-from autosd.search.raytune.failures import error_of, fault_of, kernel_kills, unfit_node
+from autosd.search.raytune.failures import error_of, fault_of, unfit_node
+from autosd.search.raytune.kills import Kills
 from autosd.search.raytune.overdue import Clock
 
 
@@ -48,8 +49,7 @@ class Desk:
         self.jobs: dict[str, Job] = {}
         self.failures: dict[str, Failure] = {}
         self.error: BaseException | None = None
-        self.clock = Clock()
-        self._kernel_kills = kernel_kills()
+        self.clock, self.kills = Clock(), Kills()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (str, ())
@@ -78,11 +78,19 @@ class Desk:
 
     def _free(self) -> bool:
         """Whether there is a slot for one more; nodes of a cluster come and go."""
+        self._count()
+        return len(self.jobs) < self.slots
+
+    def look(self) -> None:
+        """See once a second what nothing else tells: how many slots there are, and kills."""
+        self.kills.look()
+        self.call(self._count, None)
+
+    def _count(self) -> None:
         slots = self.core.slots()
         if slots != self.slots:
             self.slots = slots
             self.resized(slots)
-        return len(self.jobs) < slots
 
     def refuse(self, why: str) -> None:
         """End the run because of a node that no job can do with; nothing where there is no why."""
@@ -104,8 +112,7 @@ class Desk:
     def fail(self, trial_id: str, fault: Failure) -> None:
         """Take down why a trial ended, before its end is told."""
         job = self.jobs[trial_id]
-        killed, self._kernel_kills = self._kernel_kills, kernel_kills()
-        if fault["kind"] == "worker" and self._kernel_kills > killed:
+        if fault["kind"] == "worker" and self.kills.recent():
             why = "the worker process was killed by the kernel: out of memory"
             fault = failure("memory", why, fault["traceback"])
         self.failures[trial_id] = self.clock.judge(trial_id, job, fault)

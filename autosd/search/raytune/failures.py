@@ -55,15 +55,6 @@ def _of_task(error: RayTaskError, text: str) -> Failure:
     return failure("worker" if kind == "error" else kind, reason_of(cause), text)
 
 
-def kernel_kills() -> int:
-    """Processes that this machine's kernel has killed for want of memory since it was started."""
-    try:
-        lines = Path("/proc/vmstat").read_text(encoding="utf-8").splitlines()
-    except OSError:  # no Linux
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
-
-
 def error_of(trial: Any) -> BaseException | None:
     path = trial.pickled_error_file
     if path is None or not Path(path).exists():

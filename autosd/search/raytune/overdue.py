@@ -64,6 +64,7 @@ class Overdue(tune.Callback):  # type: ignore[misc]
         now = time.monotonic()
         if now >= self._next:
             self._next = now + 1.0
+            self.desk.look()
             for trial in trials:
                 job = self.desk.jobs.get(trial.trial_id)
                 if job is not None:
