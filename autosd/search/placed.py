@@ -8,10 +8,12 @@ five, finalists, ensembles, `verify`) find on one machine what they find on a cl
 import json
 import logging
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from autosd.errors import AutosdError
+from autosd.errors import AutosdError, EngineLost
 from autosd.files import write_atomically, write_json
 from autosd.recipe import fingerprint
 from autosd.search.cluster import Cluster
@@ -40,10 +42,11 @@ class Placed:
         answer = self.bridge.ask()
         if not isinstance(answer, Job) or not answer.lock:
             return answer
-        if self._home is None:
-            self._home = _Home(answer, self.cluster)
-        self._away.add(answer.key)
-        return self._home.sent(answer)
+        with _reached():
+            if self._home is None:
+                self._home = _Home(answer, self.cluster)
+            self._away.add(answer.key)
+            return self._home.sent(answer)
 
     def report(self, job: Job, result: Result) -> bool:
         return self.bridge.report(job, result)
@@ -56,7 +59,8 @@ class Placed:
         for name, content in files.items():
             _write(folder, name, content)
         if self._home is not None:
-            self._home.fetch(job)
+            with _reached():
+                self._home.fetch(job)
         self._away.discard(job.key)
         self.bridge.complete(job, result, error)
 
@@ -169,6 +173,22 @@ def _recorded(study: Path) -> Place | None:
             f"{path}: cannot be read ({error}); it says where checkpoints of interrupted runs are. "
             "Remove it to train these runs from their start"
         ) from None
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """End the block so that its run can go on from where the place is of no use to the driver.
+
+    Raises:
+        EngineLost: in the place of `PlaceUnusable`.
+    """
+    try:
+        yield
+    except PlaceUnusable as error:
+        raise EngineLost(
+            f"{error}; what was finished is kept: mend the place, or the way to it, and run the "
+            "same command again"
+        ) from error
 
 
 def _write(folder: Path, name: str, content: bytes) -> None:

@@ -116,6 +116,26 @@ def test_an_interrupted_run_comes_home_and_goes_on_anywhere(home: Home) -> None:
     assert [record["epoch"] for record in result["history"]] == [1, 2]
 
 
+def test_a_place_that_fails_the_driver_ends_a_run_that_goes_on_when_it_is_mended(
+    home: Home,
+) -> None:
+    placed = home.placed(home.cluster())
+    job, _, _ = begun(placed)
+    shared, away = home.root / "shared", home.root / "away"
+    shared.rename(away)
+    shared.write_text("no folder")
+    with pytest.raises(EngineLost, match="run the same command again") as fault:
+        placed.complete(job, None, failure("interrupted", "the node was lost"))
+    assert str(fault.value).startswith(f"checkpoints {shared}")
+    placed.close()
+    with pytest.raises(EngineLost, match="run the same command again"):
+        home.placed(home.cluster()).ask()
+    shared.unlink()
+    away.rename(shared)
+    _, result, _ = begun(home.placed(home.cluster()))
+    assert [record["epoch"] for record in result["history"]] == [1, 2]
+
+
 @pytest.mark.parametrize("then", ["shared", "other", None])
 def test_a_killed_session_is_taken_up_from_wherever_its_checkpoints_were(
     home: Home, then: str | None
