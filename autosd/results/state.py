@@ -8,7 +8,6 @@ from autosd.errors import AutosdError
 from autosd.results.best import holds
 from autosd.results.outcome import Winner, winner
 from autosd.search import ending, errorfile
-from autosd.search.address import sqlite_path
 from autosd.search.census import Counts, lineage
 from autosd.search.faults import POLICIES
 from autosd.search.finalists import read_finalists
@@ -17,6 +16,7 @@ from autosd.search.look import Look, looked, running
 from autosd.search.meter import Use
 from autosd.search.needs import in_words
 from autosd.search.queue import requests
+from autosd.search.requests import refuse_if_driven_elsewhere
 from autosd.search.study import StudyFolder, close
 
 BAD = ("failed", "diverged")
@@ -144,20 +144,12 @@ def _sweep_if_free(folder: StudyFolder) -> str:
         if lock is None:
             return f"run by {read_owner(folder.lock_path) or 'another process'}"
         try:
-            _ask_server(folder)
+            refuse_if_driven_elsewhere(folder.lock_path, folder.url)
             if running(folder):
                 _sweep(folder)
         except StudyLocked as error:  # by a machine that the lock does not reach
             return str(error)
     return "nobody runs it"
-
-
-def _ask_server(folder: StudyFolder) -> None:
-    """Look for the owner in a database that other machines reach, also between two trials."""
-    if sqlite_path(folder.url) is None:
-        from autosd.search import lease
-
-        lease.refuse_elsewhere(folder.url, folder.name, folder.lock_path)
 
 
 def _sweep(folder: StudyFolder) -> None:

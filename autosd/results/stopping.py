@@ -8,7 +8,7 @@ from typing import Any
 
 from autosd.errors import WorkFailed
 from autosd.search.lock import Owner
-from autosd.search.requests import ask_to_stop, driver, withdraw
+from autosd.search.requests import ask_to_stop, driver, refuse_if_driven_elsewhere, withdraw
 from autosd.search.study import StudyFolder
 
 LOOK_EVERY_SECONDS = 0.2
@@ -60,12 +60,13 @@ def stop(
         say: told what is waited for.
 
     Raises:
-        AutosdError: no such study.
+        AutosdError: no such study, or a machine runs it that does not see this folder.
         WorkFailed: an urgent request was not obeyed within a minute.
     """
     lock = lock_of(name, root)
     study, owner, begin = lock.parent.name, driver(lock), time.monotonic()
     if owner is None:
+        _refuse_elsewhere(lock.parent)
         return Ending(study, None, True, 0.0)
     ask_to_stop(lock, owner, now=now)
     say(f"asked {owner} to stop" + ("" if now else " after the epochs in progress"))
@@ -85,6 +86,13 @@ def lock_of(name: str, root: Path) -> Path:
         if (path / ".lock").is_file():
             return (path / ".lock").resolve()
     return StudyFolder.find(name, root).lock_path
+
+
+def _refuse_elsewhere(path: Path) -> None:
+    """A driver that only the database server knows does not look for requests in this folder."""
+    if (path / "study.yaml").is_file():
+        folder = StudyFolder.open(path)
+        refuse_if_driven_elsewhere(folder.lock_path, folder.url)
 
 
 def _wait(lock: Path, owner: Owner, patience: float | None) -> bool:

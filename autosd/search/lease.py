@@ -229,9 +229,9 @@ def refuse_elsewhere(url: str, study: str, lock: Path) -> None:
 
 
 def _refusal(study: str, found: Holder) -> StudyLocked:
-    return StudyLocked(
-        f"{run_by(study, found.owner)}; if it was killed, the study is free in {found.left:.0f} s"
-    )
+    folder = Path(found.place).parent if Path(found.place).is_absolute() else study
+    said = run_by(study, found.owner, f"on {found.owner.host} with autosd stop {folder}")
+    return StudyLocked(f"{said}; if it was killed, the study is free in {found.left:.0f} s")
 
 
 def fence(storage: RDBStorage, lease: Lease) -> None:

@@ -182,9 +182,10 @@ def holding(path: Path) -> StudyLock | None:
     return _held.get(path.resolve())
 
 
-def run_by(name: str, owner: object) -> str:
-    """What the second driver of a study is told."""
-    said = f"{name}: is being run by {owner}; wait for it, or end it with autosd stop {name}"
+def run_by(name: str, owner: object, end: str = "") -> str:
+    """What the second driver of a study is told; `end` says how to end the first from here."""
+    said = f"{name}: is being run by {owner}; wait for it, or end it "
+    said += end or f"with autosd stop {name}"
     if isinstance(owner, Owner) and _stopped(owner):
         said += (
             f" (that process is stopped: kill -CONT {owner.pid} lets it go on, "

@@ -69,6 +69,22 @@ def driver_anywhere(lock: Path, url: str) -> Owner | None:
     return lease.owner_elsewhere(url, lock.parent.name, lock)
 
 
+def refuse_if_driven_elsewhere(lock: Path, url: str) -> None:
+    """Refuse what a machine runs that reaches the database server and not the lock.
+
+    Args:
+        lock: the study's lock file.
+        url: its storage.
+
+    Raises:
+        StudyLocked: names host, process and start.
+    """
+    if sqlite_path(url) is None:
+        from autosd.search import lease  # with Optuna, which a study in a file does without
+
+        lease.refuse_elsewhere(url, lock.parent.name, lock)
+
+
 def refuse_if_driven(lock: Path) -> None:
     """Say at once that another process runs the study, before anything heavy is imported.
 

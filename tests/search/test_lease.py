@@ -59,6 +59,7 @@ def test_whom_the_lock_file_does_not_reach_is_refused_by_the_database(shared):
         said = refusal(lambda: two.load(read_only=False))
         assert f"s: is being run by process {os.getpid()} on {socket.gethostname()}" in said
         assert "if it was killed, the study is free in 1" in said
+        assert f"end it on {socket.gethostname()} with autosd stop {one.path};" in said
         assert mine.lease is None
     with two.lock():
         close(two.load(read_only=False))
