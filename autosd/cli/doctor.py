@@ -26,9 +26,8 @@ def doctor(
     from autosd.search.cluster import chosen
 
     cluster = chosen(ray_address, checkpoints)
-    findings = examine(directory)
-    if cluster is not None:
-        findings += examine_cluster(cluster)
+    here = examine(directory)
+    findings = here if cluster is None else [*here, *examine_cluster(cluster)]
     if as_json:
         emit({"findings": [asdict(finding) for finding in findings]})
         return
@@ -41,5 +40,5 @@ def doctor(
         advice = f" [dim]({escape(finding.advice)})[/dim]" if finding.advice else ""
         table.add_row(sign, finding.name, escape(finding.found) + advice)
     people().print(table)
-    if not all(finding.ok for finding in findings):
-        typer.echo("A study runs all the same; the notes say what would help.")
+    if not all(finding.ok for finding in here):
+        typer.echo("On this machine a study runs all the same; the notes say what would help.")

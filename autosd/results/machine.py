@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from autosd.errors import AutosdError
 from autosd.search.capacity import processors
 from autosd.search.cluster import Cluster
 
@@ -53,16 +54,19 @@ def examine(directory: Path) -> list[Finding]:
 def examine_cluster(cluster: Cluster) -> list[Finding]:
     """Every node of a cluster, each asked whether it can do a study's work.
 
-    Raises:
-        AutosdError: no cluster answers, or a node cannot; names it and says why.
+    What no study could do without is a finding for each line of the refusal.
     """
     cluster.allow()
     from autosd.search.raytune.joined import join, leave, listing
 
-    join(cluster)
-    found = listing()
-    leave()
-    return [Finding(f"node {name}", what) for name, what in found.items()]
+    try:
+        join(cluster)
+        return [Finding(f"node {name}", what) for name, what in listing().items()]
+    except AutosdError as error:
+        advice = "no study can be begun there before that is mended"
+        return [Finding("cluster", line, False, advice) for line in str(error).splitlines()]
+    finally:
+        leave()
 
 
 def versions() -> Finding:

@@ -51,3 +51,18 @@ def test_a_dry_run_measures_and_writes_nothing(invoke, here, assert_documented):
     assert shown.exit_code == 0
     assert "nothing was written" in shown.stdout
     assert list(here.iterdir()) == []
+
+
+def test_doctor_lists_an_unfit_cluster_beside_what_this_machine_has(
+    invoke, here, assert_documented, monkeypatch
+):
+    for name in ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "TUNE_MAX_PENDING_TRIALS_PG"):
+        monkeypatch.setenv(name, "1")  # which it sets for its process
+    done = invoke("doctor", "--json", "--ray-address", "127.0.0.1:1")
+    assert done.exit_code == 0
+    answer = json.loads(done.stdout)
+    assert_documented("doctor", answer)
+    unfit = answer["findings"][-1]
+    assert (unfit["name"], unfit["ok"]) == ("cluster", False)
+    assert "--ray-address 127.0.0.1:1: nothing answers there" in unfit["found"]
+    assert answer["findings"][0]["name"] == "versions"
