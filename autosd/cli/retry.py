@@ -42,8 +42,9 @@ def retry(
 
 def _show(done: "Retried", dry_run: bool, console: Console) -> None:
     for one in done.trials:
-        reason = f"trial {one.trial} ({one.family}) {one.state}: {one.reason}"
-        console.print(reason, markup=False, soft_wrap=True)
+        reason = one.reason.removeprefix(f"{one.state} ")  # diverged at epoch 3
+        line = f"trial {one.trial} ({one.family}) {one.state}: {reason}"
+        console.print(line, markup=False, soft_wrap=True)
     if not done.trials:
         console.print(f"{done.study}: no such trial; nothing to do", markup=False)
         return

@@ -1,5 +1,7 @@
 """`autosd status`, `best` and `dashboard`: what a study has found so far."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +18,8 @@ from autosd.results.numbers import metric, percent
 if TYPE_CHECKING:
     from autosd.results.outcome import Winner
     from autosd.results.state import State
+
+MOST_RETRIED = 5
 
 
 def status(
@@ -79,13 +83,24 @@ def _show_state(state: "State", console: Console) -> None:
     console.print(table)
     for failure in state.failures:
         _show_failure(failure, failure["state"], console)
-    for failure in state.retried:
+    _show_retried(state.retried, console)
+
+
+def _show_retried(retried: Sequence[dict[str, Any]], console: Console) -> None:
+    """The last few attempts; where nodes come and go there are hundreds."""
+    before, last = retried[:-MOST_RETRIED], retried[-MOST_RETRIED:]
+    for failure in last:
         _show_failure(failure, "failed and was tried again", console)
+    kinds = Counter(failure["kind"] for failure in before)
+    if kinds:
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        console.print(f"before them, failed and tried again: {counts}", markup=False)
 
 
 def _show_failure(failure: dict[str, Any], what: str, console: Console) -> None:
     where = f" ({failure['file']})" if failure["file"] else ""
-    line = f"trial {failure['trial']} {what}: {failure['reason']}{where}"
+    reason = failure["reason"].removeprefix(f"{what} ")  # diverged at epoch 3
+    line = f"trial {failure['trial']} {what}: {reason}{where}"
     console.print(line, markup=False, soft_wrap=True)
 
 
