@@ -90,7 +90,8 @@ def planned(ready: Ready, root: Path, source: str | None, storage: str | None) -
         return None
     path = study_path(root, found)
     kept = storage if path.is_dir() and origin.recorded(path).get("url") else None
-    old = StudyFolder.find(found, root, storage=kept)
+    with forked.source_of(root, ready.definition.name):
+        old = StudyFolder.find(found, root, storage=kept)
     return _plan(old, ready.definition, ready.space, ready.data.fingerprint, discover())
 
 

@@ -6,7 +6,8 @@ it was made from; its folder comes first and whole.
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,25 @@ def asked(root: Path, new: str, source: str | None) -> str | None:
     if known is not None and known.get("study") != source:
         raise AutosdError(f"--fork {new}: is a fork of {known.get('study')}, not {source}; {OTHER}")
     return None if known is not None and known.get("done") else source
+
+
+@contextmanager
+def source_of(root: Path, new: str) -> Iterator[None]:
+    """Say how a fork that was cut goes on, in a block that does not find the study it is from.
+
+    Raises:
+        AutosdError: that of the block, with the ways on where `new` is such a fork.
+    """
+    file = study_path(root, new) / FILE
+    try:
+        yield
+    except AutosdError as error:
+        if not file.exists():
+            raise
+        raise AutosdError(
+            f"{error}\n{new} is a fork of it that was interrupted before all trials were copied: "
+            f"put the study back, or remove {file} to go on with those that are there"
+        ) from None
 
 
 def copy(plan: "Plan", folder: StudyFolder, check: Callable[[], object]) -> None:

@@ -207,6 +207,25 @@ def test_a_fork_that_is_cut_at_any_trial_goes_on_and_doubles_nothing(
         assert not beside.exists() or cut == 7
 
 
+def test_a_fork_that_was_cut_says_how_to_go_on_when_its_source_is_gone(
+    source: StudyFolder, data: Data
+) -> None:
+    root = source.path.parent
+
+    def check() -> None:
+        raise TakenOver("cut")
+
+    with pytest.raises(TakenOver, match="cut"):
+        fork(ready(data), root, check)
+    source.path.rename(root.parent / "gone")
+    with pytest.raises(AutosdError, match="no study 's'") as fault:
+        planned(ready(data), root, None, None)
+    record = root / "new/fork.json"
+    assert f"remove {record} to go on with those that are there" in str(fault.value)
+    record.unlink()
+    assert planned(ready(data), root, None, None) is None
+
+
 def test_a_fork_that_finds_no_room_on_the_disk_says_so_and_goes_on(
     source: StudyFolder, data: Data
 ) -> None:
