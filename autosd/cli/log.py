@@ -11,6 +11,7 @@ import platform
 import shlex
 import socket
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
 from importlib import metadata
@@ -25,6 +26,8 @@ FILE = "study.log"
 MOST_BYTES = 5_000_000
 FORM = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 BUFFERED = 1000
+LOOK_SECONDS = 1.0
+"""Between two looks at the lock once the file is open; the lock file may be on a network disk."""
 SAID = (__name__, "autosd.cli.progress")
 """Loggers of what the command prints anyway."""
 
@@ -71,10 +74,14 @@ class StudyLog(logging.Handler):
         self.folder = folder
         self._early: deque[logging.LogRecord] = deque(maxlen=BUFFERED)
         self._file: logging.Handler | None = None
+        self._looked = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record, or keep it until the file may be opened."""
-        owner = _owner(self.folder)
+        if self._file is not None and time.monotonic() < self._looked + LOOK_SECONDS:
+            self._file.handle(record)
+            return
+        self._looked, owner = time.monotonic(), _owner(self.folder)
         if self._file is None and owner != _this_process():
             self._early.append(record)
             return
