@@ -196,7 +196,7 @@ def test_full_disk_stops_the_study_and_nothing_is_lost(
     ballast = small_disk / "ballast"
     fill(ballast)
     assert process.wait(HANG) == 75, place.said()
-    assert "Traceback" not in place.said().splitlines()[-1]
+    assert "Traceback" not in place.said()
     assert "run the same command again" in place.said()
     ballast.unlink()
     witness.look()
