@@ -18,7 +18,9 @@ import pytest
 
 from autosd.results.glance import glance
 from autosd.results.state import sweep_if_free
+from autosd.results.stopping import stop
 from autosd.search import ledger
+from autosd.search.lock import StudyLocked
 from autosd.search.study import StudyFolder, close
 
 from ..search import servers
@@ -166,6 +168,8 @@ def test_a_server_knows_one_driver_and_a_late_one_writes_nothing(tmp_path: Path,
         seen = glance(StudyFolder.open(two / "s", storage=url)).owner
         assert seen is not None
         assert seen.pid == late.pid
+        with pytest.raises(StudyLocked, match=f"with autosd stop {one / 's'};"):
+            stop("s", two)
         late.send_signal(signal.SIGSTOP)
         time.sleep(VALID)
         with driver(two, "--storage", url, sleep=0.001) as second:
