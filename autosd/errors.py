@@ -14,6 +14,10 @@ class AutosdError(Exception):
     exit_code = 2
 
 
+class NotAllowed(AutosdError):
+    """A path that the system does not let this user read or write."""
+
+
 class WorkFailed(AutosdError):
     """The input was fine, the work did not succeed."""
 

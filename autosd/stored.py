@@ -42,7 +42,11 @@ def check_end(path: Path) -> None:
     Raises:
         AutosdError: its last line, as autosd writes it, has no end.
     """
-    if path.is_file() and not path.read_bytes().endswith(b"\n"):
+    try:
+        short = path.is_file() and not path.read_bytes().endswith(b"\n")
+    except OSError as error:
+        raise AutosdError(f"{path}: {_reason(error)}") from None
+    if short:
         raise AutosdError(f"{path}: was cut short; its last line has no end")
 
 

@@ -1,5 +1,6 @@
 """How a command ends: one clear line and the right exit code for everything but a bug."""
 
+import errno
 import shlex
 import signal
 import sys
@@ -13,11 +14,13 @@ from typer.core import TyperGroup
 
 from autosd.cli.console import printable
 from autosd.cli.log import debugging
-from autosd.errors import AutosdError, Stopped
+from autosd.errors import AutosdError, NotAllowed, Stopped
 
 INTERRUPTED = 130
 TERMINATED = 143
 MOST_LINES = 50
+DENIED = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR}
+"""Numbers of system errors that speak of a path, not of a fault of the disk or of autosd."""
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
@@ -82,10 +85,19 @@ class Commands(TyperGroup):
         except Exception as error:
             from autosd.search.blame import halted
 
-            lost = halted(error)
+            lost = halted(error) or _denied(error)
             if lost is None:
                 raise
             raise lost from error
+
+
+def _denied(error: Exception) -> AutosdError | None:
+    """What to say where the system does not let a file be opened; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in DENIED or error.filename is None:
+        return None
+    return NotAllowed(
+        f"{error.filename}: cannot be opened ({error.strerror}); check its name and its permissions"
+    )
 
 
 def _debug_first(words: Sequence[str]) -> list[str]:

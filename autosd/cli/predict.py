@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autosd.cli import models, options
-from autosd.cli.console import finite, side
+from autosd.cli.console import finite, printable, side
 from autosd.errors import AutosdError, WorkFailed
 from autosd.results.numbers import percent
 
@@ -203,14 +203,11 @@ def _json(results: Results, write: Write, top: int, facts: dict[str, Any], wides
 
 def _text(path: str) -> str:
     """A path as text that UTF-8 can carry."""
-    from autosd.data.sources.files import printable
+    from autosd.data.sources import files
 
-    return printable(path)
+    return files.printable(path)
 
 
 def _safe(text: str) -> str:
     """Text for a terminal: line ends, control codes and the like are escaped."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in _text(text)
-    )
+    return printable(_text(text)).replace("\n", "\\n").replace("\t", "\\t")

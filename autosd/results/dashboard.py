@@ -111,8 +111,8 @@ def serve(
     watch = threading.Thread(target=_keep_true, args=(folder, over), daemon=True)
     watch.start()
     shown = f"[{host}]" if ":" in host else host
-    say(f"http://{shown}:{running.server_address[1]}/dashboard  (Ctrl-C ends it)")
     try:
+        say(f"http://{shown}:{running.server_address[1]}/dashboard  (Ctrl-C ends it)")
         running.serve_forever()
     finally:
         over.set()

@@ -8,7 +8,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from autosd.errors import AutosdError, DataUnreadable, EngineLost, TrialDiverged
+from autosd.errors import AutosdError, DataUnreadable, EngineLost, NotAllowed, TrialDiverged
 from autosd.search.faults import Kind
 
 DISK = frozenset(
@@ -74,7 +74,7 @@ def halted(error: BaseException) -> EngineLost | None:
 
     A disk is to blame, or the database server was lost.
     """
-    if isinstance(error, EngineLost):
+    if isinstance(error, EngineLost | NotAllowed):
         return None
     disk = [one for one in causes(error) if is_disk(one)]
     if disk:

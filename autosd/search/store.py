@@ -14,7 +14,7 @@ import sqlalchemy
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from autosd.errors import KEPT, AutosdError, EngineLost
+from autosd.errors import KEPT, AutosdError, EngineLost, NotAllowed
 from autosd.search.address import DRIVERS, PASSWORD_VARIABLE, SECRETS, server, shown, sqlite_path
 from autosd.search.lock import VALID_SECONDS
 from autosd.search.sqlitefile import connect, reader
@@ -104,7 +104,7 @@ def broken(path: Path, error: Exception) -> AutosdError:
     if any(word in reason for word in DISK_WORDS) or ("unable to open" in reason and may):
         return EngineLost(f"{path}: cannot be written ({reason}); {KEPT}")
     if "unable to open" in reason or "readonly" in reason or "locked" in reason:
-        return AutosdError(f"{path}: cannot be opened ({reason}); check the folder's permissions")
+        return NotAllowed(f"{path}: cannot be opened ({reason}); check the folder's permissions")
     return StorageBroken(
         f"{path}: not readable as the database of a study ({reason}); put back a copy of it, or "
         "move the study folder away and start the study anew"

@@ -7,7 +7,7 @@ import re
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -86,11 +86,19 @@ def make(folder: Path, commands: tuple[str, ...] = MAKING) -> Path:
 
 @dataclass(frozen=True)
 class Said:
-    """How a command ended; `bug` is what a user would see as a traceback."""
+    """How a command ended.
+
+    Attributes:
+        code: its exit code.
+        text: what it said on standard error; of `verify` everything.
+        bug: what a user would see as a traceback.
+        printed: on standard output.
+    """
 
     code: int
     text: str
     bug: BaseException | None = None
+    printed: str = ""
 
     @property
     def errors(self) -> str:
@@ -98,15 +106,17 @@ class Said:
         return "\n".join(line for line in self.text.splitlines() if "error: " in line)
 
 
-def run(folder: Path, words: str) -> Said:
+def run(folder: Path, words: str | Sequence[str]) -> Said:
     """Run a command, or a call of the Python interface, in this process below `folder`."""
     with contextlib.chdir(folder):
-        if words in CALLS:
-            return _called(CALLS[words])
-        result = CliRunner().invoke(app, words.split())
+        if isinstance(words, str):
+            if words in CALLS:
+                return _called(CALLS[words])
+            words = words.split()
+        result = CliRunner().invoke(app, words)
     bug = None if isinstance(result.exception, SystemExit) else result.exception
-    text = result.output if words.startswith("verify") else result.stderr
-    return Said(result.exit_code, text, bug)
+    text = result.output if words[0] == "verify" else result.stderr
+    return Said(result.exit_code, text, bug, result.stdout)
 
 
 def _called(call: Callable[[], object]) -> Said:
