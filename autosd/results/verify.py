@@ -19,8 +19,8 @@ from autosd.results.verify_replay import Replayed, check_replay
 from autosd.results.verify_runs import check_runs
 from autosd.results.verify_students import check_students
 from autosd.search import code
+from autosd.search.census import Counts
 from autosd.search.forked import record, told
-from autosd.search.ledger import Counts
 from autosd.search.requests import driver_anywhere
 from autosd.search.study import StudyFolder
 

@@ -11,7 +11,7 @@ from autosd.results.verify_faults import PUT_BACK, Check
 from autosd.results.verify_origin import updated
 from autosd.results.verify_trial import check_trial
 from autosd.search import ledger, store
-from autosd.search.ledger import Counts
+from autosd.search.census import Counts
 from autosd.search.records import TrialRecord, visible
 from autosd.search.study import StudyFolder, close
 from autosd.stored import WAY_OUT

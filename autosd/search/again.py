@@ -6,7 +6,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
-from autosd.search import ledger
+from autosd.search import census, ledger
 
 FAILED, DIVERGED = "failed", "diverged"
 
@@ -14,11 +14,11 @@ FAILED, DIVERGED = "failed", "diverged"
 def without_result(study: optuna.Study, kinds: Collection[str]) -> list[FrozenTrial]:
     """Trials that count as `failed` or `diverged`, in order of number."""
     found = ledger.trials(study)
-    gone = ledger.superseded(found)
+    gone = census.superseded(found)
     return [
         trial
         for trial in found
-        if ledger.may_be_retried(trial)
+        if census.may_be_retried(trial)
         and trial.number not in gone
         and "duplicate_of" not in trial.user_attrs
         and kind(trial) in kinds
@@ -41,10 +41,10 @@ def try_again(study: optuna.Study, folder: Path, trial: FrozenTrial) -> None:
         folder: of the study.
         trial: from `without_result`.
     """
-    first = ledger.lineage(trial)
+    first = census.lineage(trial)
     for name in ("last.pt", "history.jsonl"):
         (folder / f"trials/{first:04d}" / name).unlink(missing_ok=True)
     study.enqueue_trial(
         {**trial.system_attrs.get("fixed_params", {}), **trial.params},
-        user_attrs=ledger.inherited(trial) | {ledger.RETRY: first, "attempt": 1},
+        user_attrs=ledger.inherited(trial) | {census.RETRY: first, "attempt": 1},
     )

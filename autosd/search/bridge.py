@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from autosd.recipe import Recipe
-from autosd.search import ending, errorfile, folders, ledger, records
+from autosd.search import census, ending, errorfile, folders, ledger, records
 from autosd.search.curve import Curve
 from autosd.search.faults import Kind, then
 from autosd.search.floor import Floor
@@ -149,7 +149,7 @@ class StudyBridge:
         return not self.over
 
     def _start(self, trial: Trial, recipe: Recipe, alone: bool) -> Job:
-        number = ledger.lineage(trial)
+        number = census.lineage(trial)
         key, folder = _key(number), self._folder(number)
         folders.take(folder, recipe)
         self._live[key] = _Live(
@@ -241,7 +241,7 @@ class StudyBridge:
         self._store_use()
 
     def _finish(self, live: _Live) -> None:
-        number, study = ledger.lineage(live.trial), self.search.study
+        number, study = census.lineage(live.trial), self.search.study
         ledger.tell_complete(study, live.trial, live.value, **self._facts(live))
         self._kept.keep(number, live.value)
         if self._best is None or self._better(live.value, self._best.value):
@@ -250,11 +250,11 @@ class StudyBridge:
     def _prune(self, live: _Live, decision: Decision) -> None:
         facts = {**self._facts(live), **decision.facts()}
         ledger.tell_pruned(self.search.study, live.trial, **facts)
-        self._kept.drop(ledger.lineage(live.trial))
+        self._kept.drop(census.lineage(live.trial))
 
     def _fail(self, live: _Live, fault: Failure) -> None:
         """Note what happened; the sampler learns from a divergence, the rest may go again."""
-        number = ledger.lineage(live.trial)
+        number = census.lineage(live.trial)
         errorfile.add(self._folder(number), f"trial {live.trial.number}", fault)
         if fault["kind"] == "diverged":
             epoch = live.epoch if not math.isfinite(live.value) and live.epoch else live.epoch + 1

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial
 
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, StudyDefinition
-from autosd.search import code, forked, ledger, origin
+from autosd.search import census, code, forked, ledger, origin
 from autosd.search.changed import flat
 from autosd.search.inverse import params_of
 from autosd.search.knobs import STRATEGY
@@ -199,7 +199,7 @@ class _Match:
 def _finished(study: optuna.Study) -> Iterator[FrozenTrial]:
     """Trials that ended with a result, or with that of having diverged."""
     found = ledger.trials(study)
-    gone = ledger.superseded(found)
+    gone = census.superseded(found)
     for trial in found:
         told = trial.state in ledger.FINISHED and "duplicate_of" not in trial.user_attrs
         if told and trial.number not in gone:

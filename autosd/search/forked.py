@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from autosd import files, yamlfile
 from autosd.errors import AutosdError
-from autosd.search import code, ledger, origin
+from autosd.search import census, code, ledger, origin
 from autosd.search.knobs import STRATEGY
 from autosd.search.queue import MARK
 from autosd.search.space import Space
@@ -29,7 +29,7 @@ FILE = "fork.json"
 FROM = "forked_from"
 """User attribute of a copied trial: the number of the trial it was made from."""
 STUDY = "forked_study"
-OF_ATTEMPTS = (ledger.RETRY, ledger.FAILED_BEFORE, "attempt", "superseded", MARK)
+OF_ATTEMPTS = (census.RETRY, ledger.FAILED_BEFORE, "attempt", "superseded", MARK)
 OTHER = "choose another name"
 
 
@@ -146,7 +146,7 @@ def _made(one: "Fitting", source: str, space: Space) -> FrozenTrial:
 def _copy_files(source: StudyFolder, one: "Fitting", target: Path) -> None:
     """The folder of a trial, whole or not at all."""
     there, beside = (
-        source.trial(ledger.lineage(one.trial)),
+        source.trial(census.lineage(one.trial)),
         target.with_name(f".{target.name}.fork"),
     )
     try:

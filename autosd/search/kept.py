@@ -5,7 +5,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from autosd.search import ledger
+from autosd.search import census, ledger
 
 KEPT_CHECKPOINTS = 5
 
@@ -18,9 +18,9 @@ class Kept:
         self.folder = folder
         self._minimise = study.direction is optuna.study.StudyDirection.MINIMIZE
         self._best = [
-            (trial.value or 0.0, ledger.lineage(trial))
+            (trial.value or 0.0, census.lineage(trial))
             for trial in complete(study)
-            if self.path(ledger.lineage(trial)).exists()
+            if self.path(census.lineage(trial)).exists()
         ]
         self._clear(study)
 
@@ -43,7 +43,7 @@ class Kept:
     def _clear(self, study: optuna.Study) -> None:
         alive = ledger.trials(study, TrialState.RUNNING, TrialState.WAITING)
         wanted = {self.path(number) for _, number in self._best}
-        wanted |= {self.path(ledger.lineage(trial)) for trial in alive}
+        wanted |= {self.path(census.lineage(trial)) for trial in alive}
         for path in self.folder.glob("trials/*/last.pt"):
             if path not in wanted:
                 path.unlink()

@@ -14,12 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autosd.recipe import Recipe
-from autosd.search.census import RETRY as RETRY
-from autosd.search.census import Census
-from autosd.search.census import Counts as Counts
-from autosd.search.census import lineage as lineage
-from autosd.search.census import may_be_retried as may_be_retried
-from autosd.search.census import superseded as superseded
+from autosd.search.census import RETRY, Census, Counts, lineage
 from autosd.search.faults import Kind, goes_again, must_be_alone
 from autosd.search.knobs import STRATEGY
 from autosd.search.mirror import folded, set_attributes

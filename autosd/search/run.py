@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 
 from autosd.data.dataset import Data
-from autosd.search import code, ending, finalists, ledger, queue
+from autosd.search import census, code, ending, finalists, ledger, queue
 from autosd.search.blame import resumable
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.chain import ChainBridge
@@ -57,7 +57,7 @@ class Outcome:
     """
 
     folder: StudyFolder
-    counts: ledger.Counts
+    counts: census.Counts
     finalists: tuple[Finalist, ...]
     use: Use
     seconds: float

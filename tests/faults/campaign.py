@@ -12,7 +12,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from autosd.results.verify import verify
-from autosd.search import ledger
+from autosd.search import census
 from autosd.search.study import StudyFolder
 
 from .epochs import Epochs, attempts, given_up
@@ -169,7 +169,7 @@ class Campaign:
 
 def _most_interrupted(trials: list[FrozenTrial]) -> int | None:
     """The complete trial that took the most attempts."""
-    attempts = Counter(ledger.lineage(t) for t in trials if "duplicate_of" not in t.user_attrs)
+    attempts = Counter(census.lineage(t) for t in trials if "duplicate_of" not in t.user_attrs)
     complete = [trial for trial in counting(trials) if trial.state.name == "COMPLETE"]
-    newest = max(complete, key=lambda t: attempts[ledger.lineage(t)], default=None)
+    newest = max(complete, key=lambda t: attempts[census.lineage(t)], default=None)
     return None if newest is None else newest.number

@@ -14,7 +14,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from autosd.results.state import sweep_if_free
-from autosd.search import curve, ledger
+from autosd.search import census, curve, ledger
 from autosd.search.study import StudyFolder, close
 
 
@@ -107,8 +107,8 @@ class Witness:
         """Nothing is RUNNING; every trial that was begun has one attempt that counts, or will."""
         running = [trial.number for trial in trials if trial.state.name == "RUNNING"]
         self.faults.wrong += [f"trial {one} is RUNNING while nobody runs it" for one in running]
-        known = {ledger.lineage(t) for t in trials if "duplicate_of" not in t.user_attrs}
-        alive = Counter(map(ledger.lineage, counting(trials)))
+        known = {census.lineage(t) for t in trials if "duplicate_of" not in t.user_attrs}
+        alive = Counter(map(census.lineage, counting(trials)))
         self.faults.lost += [f"trial {one} has no successor" for one in known - alive.keys()]
         self.faults.doubled += [
             f"trial {one} counts {n} times" for one, n in alive.items() if n > 1
@@ -116,7 +116,7 @@ class Witness:
         by_params = defaultdict(set)
         for trial in counting(trials):
             if trial.params:
-                by_params[repr(sorted(trial.params.items()))].add(ledger.lineage(trial))
+                by_params[repr(sorted(trial.params.items()))].add(census.lineage(trial))
         twins = [sorted(same) for same in by_params.values() if len(same) > 1]
         self.faults.doubled += [f"trials {same} have the same parameters" for same in twins]
 
@@ -142,7 +142,7 @@ class Witness:
 
 def counting(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """Those that count towards the plan, or will: neither superseded nor duplicates."""
-    gone = ledger.superseded(trials)
+    gone = census.superseded(trials)
     return [t for t in trials if t.number not in gone and "duplicate_of" not in t.user_attrs]
 
 
@@ -154,12 +154,12 @@ def frozen(trial: FrozenTrial) -> tuple[Any, ...]:
 
 def history_of(study: Path, trial: FrozenTrial) -> Path:
     """The curve's file of a trial."""
-    return study / f"trials/{ledger.lineage(trial):04d}/history.jsonl"
+    return study / f"trials/{census.lineage(trial):04d}/history.jsonl"
 
 
 def finished_files(study: Path, trials: list[FrozenTrial]) -> dict[str, str]:
     """Digests of what finished trials and finished runs of lists have written."""
-    done = [t for t in counting(trials) if t.state.is_finished() and not ledger.may_be_retried(t)]
+    done = [t for t in counting(trials) if t.state.is_finished() and not census.may_be_retried(t)]
     folders = [history_of(study, trial).parent for trial in done]
     folders += [path.parent for path in study.rglob("result.json")]
     files = [path for folder in folders for path in folder.rglob("*") if _lasting(path)]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from autosd.search import ledger
+from autosd.search import census, ledger
 from autosd.search.engines import NO_ROOM
 from autosd.search.study import StudyFolder, close
 
@@ -156,9 +156,9 @@ def test_trials_of_a_node_that_is_killed_go_on_elsewhere(apart: Apart, url: str)
     others = {trial.user_attrs["node"] for trial in done} - {killed}
     assert len(others) == 2
     for trial in lost:
-        (successor,) = [t for t in done if ledger.lineage(t) == ledger.lineage(trial)]
+        (successor,) = [t for t in done if census.lineage(t) == census.lineage(trial)]
         assert successor.user_attrs["node"] in others
-        epochs = trained(apart.study, ledger.lineage(trial))
+        epochs = trained(apart.study, census.lineage(trial))
         assert 3 <= trial.user_attrs["epochs_run"] < EPOCHS
         assert len(epochs) - len(set(epochs)) <= 1, "more than one epoch was trained twice"
 
@@ -217,7 +217,7 @@ def test_a_driver_that_loses_its_cluster_goes_on_with_another_one(apart: Apart) 
         assert code == 0, errors
     check_whole(apart, planned=7)
     for trial in lost:
-        epochs = trained(apart.study, ledger.lineage(trial))
+        epochs = trained(apart.study, census.lineage(trial))
         assert len(epochs) - len(set(epochs)) <= 1, "more than one epoch was trained twice"
 
 

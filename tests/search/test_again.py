@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from autosd.recipe import Recipe
-from autosd.search import again, ledger
+from autosd.search import again, census, ledger
 from autosd.search.ledger import Counts
 from autosd.search.records import records
 from autosd.search.space import Space
@@ -52,7 +52,7 @@ def test_a_retried_trial_counts_once_before_and_after(ended, joint, tmp_path, nu
     assert (now.counted, now.waiting, now.superseded) == (counted - 1, 1, 1)
     trial, _ = ledger.ask(ended, joint, BASE)
     assert trial.params == old.params
-    assert ledger.lineage(trial) == number
+    assert census.lineage(trial) == number
     assert ledger.first_like(ended, trial) is None
     ledger.report(ended, trial, [(1, 0.7)])
     ledger.tell_complete(ended, trial, 0.7)
@@ -71,7 +71,7 @@ def test_a_retried_trial_has_all_attempts_before_it(ended, joint, tmp_path):
     again.try_again(ended, tmp_path, ended.trials[1])
     for left in (True, False):
         trial, _ = ledger.ask(ended, joint, BASE)
-        assert ledger.lineage(trial) == 1
+        assert census.lineage(trial) == 1
         assert ledger.requeue_then_fail(ended, trial, "memory", "again") is left
     assert ledger.counts(ended) == Counts(complete=1, pruned=1, failed=1, diverged=1, superseded=2)
 

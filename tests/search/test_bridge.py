@@ -14,7 +14,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from autosd.errors import EngineLost
-from autosd.search import inline, ledger
+from autosd.search import census, inline, ledger
 from autosd.search.bridge import StudyBridge
 from autosd.search.faults import POLICIES, Kind
 from autosd.search.jobs import DONE, WAIT, Failure, Job, Result, failure
@@ -246,7 +246,7 @@ def test_killed_worker_is_tried_thrice_and_then_stays(desk: Desk) -> None:
             job = desk.ask()
         desk.bridge.complete(job, None, failure("worker", "the worker process died"))
         assert bool(ledger.counts(desk.study).failed) is not bool(left)
-    attempts = [t for t in ledger.trials(desk.study) if ledger.lineage(t) == 0]
+    attempts = [t for t in ledger.trials(desk.study) if census.lineage(t) == 0]
     assert [t.user_attrs.get("attempt", 1) for t in attempts] == [1, 2, 3]
 
 
@@ -317,7 +317,7 @@ def test_interruption_never_counts_against_a_trial(desk: Desk) -> None:
             desk.train(job, rising)
             job = desk.ask()
         desk.bridge.complete(job, None, failure("interrupted", "stopped as asked"))
-    attempts = [t for t in ledger.trials(desk.study) if ledger.lineage(t) == 0]
+    attempts = [t for t in ledger.trials(desk.study) if census.lineage(t) == 0]
     assert [t.user_attrs.get("attempt", 1) for t in attempts] == [1] * 5
     assert attempts[-1].state is TrialState.WAITING
 

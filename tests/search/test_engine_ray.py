@@ -16,7 +16,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from autosd.search import ledger, scratch
+from autosd.search import census, ledger, scratch
 from autosd.search.study import StudyFolder, close
 
 pytestmark = pytest.mark.ray
@@ -119,7 +119,7 @@ def check_whole(drive: Drive, trials: int = 12) -> None:
     counting = [t for t in found if t not in superseded and "duplicate_of" not in t.user_attrs]
     assert all(t.state.is_finished() for t in found)
     assert len(counting) == trials
-    assert max(collections.Counter(map(ledger.lineage, counting)).values()) == 1
+    assert max(collections.Counter(map(census.lineage, counting)).values()) == 1
     for trial in counting:
         epochs = list(trial.intermediate_values)
         assert epochs == list(range(1, len(epochs) + 1))
@@ -133,8 +133,8 @@ def check_requeued(drive: Drive) -> None:
     assert not [t for t in found if t.state is TrialState.RUNNING]
     assert superseded
     assert all(t.user_attrs["ended"] == "interrupted" for t in superseded)
-    lineages = {ledger.lineage(t) for t in found if t.state is TrialState.WAITING}
-    assert {ledger.lineage(t) for t in superseded} <= lineages
+    lineages = {census.lineage(t) for t in found if t.state is TrialState.WAITING}
+    assert {census.lineage(t) for t in superseded} <= lineages
 
 
 def test_run_is_silent_reuses_its_workers_and_leaves_nothing_behind(drive: Drive) -> None:

@@ -12,7 +12,7 @@ from autosd.data.loading import load_data
 from autosd.errors import AutosdError, EngineLost
 from autosd.files import write_text
 from autosd.recipe import StudyDefinition
-from autosd.search import ledger
+from autosd.search import census, ledger
 from autosd.search.blame import halted
 from autosd.search.fork import Plan, planned
 from autosd.search.forked import announce, copy, record, told
@@ -43,7 +43,7 @@ def source(tmp_path: Path, data: Data) -> StudyFolder:
     for number in range(TRIALS + 1):
         trial, _ = ledger.ask(study, folder.space, base)
         ledger.report(study, trial, [(1, 0.25), (2, 0.125 * number)])
-        write_text(folder.trial(ledger.lineage(trial)) / "history.jsonl", f"{trial.number}\n")
+        write_text(folder.trial(census.lineage(trial)) / "history.jsonl", f"{trial.number}\n")
         if number == 3:
             ledger.tell_pruned(study, trial, why="below the median")
         elif number == 4:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from autosd.search import ledger
+from autosd.search import census, ledger
 from autosd.search.study import StudyFolder, close
 
 DRIVE = Path(__file__).with_name("drive.py")
@@ -75,13 +75,13 @@ def check_invariants(root: Path) -> None:
     counting = [t for t in found if t not in superseded and "duplicate_of" not in t.user_attrs]
     assert all(t.state.is_finished() for t in found)
     assert len(counting) == TRIALS
-    assert max(collections.Counter(map(ledger.lineage, counting)).values()) == 1
+    assert max(collections.Counter(map(census.lineage, counting)).values()) == 1
     assert all(t.state is TrialState.FAIL for t in superseded)
     for trial in counting:
         epochs = list(trial.intermediate_values)
         assert epochs == list(range(1, len(epochs) + 1))
         assert trial.state is not TrialState.COMPLETE or len(epochs) == EPOCHS
-        lines = (root / f"s/trials/{ledger.lineage(trial):04d}/history.jsonl").read_text()
+        lines = (root / f"s/trials/{census.lineage(trial):04d}/history.jsonl").read_text()
         assert [json.loads(line)["epoch"] for line in lines.splitlines()] == epochs
 
 

@@ -12,7 +12,7 @@ from optuna.trial import Trial, TrialState
 
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe
-from autosd.search import address, ending, ledger, store
+from autosd.search import address, census, ending, ledger, store
 from autosd.search.faults import POLICIES, Kind
 from autosd.search.ledger import Counts
 from autosd.search.space import Space
@@ -134,7 +134,7 @@ def test_out_of_memory_is_tried_twice_and_an_interruption_never_counts(
     for ended in ("interrupted", "interrupted", "memory", "interrupted"):
         assert ledger.requeue_then_fail(study, trial, ended, "why")
         trial = start(study, joint)
-        assert (trial.params, ledger.lineage(trial)) == (params, first.number)
+        assert (trial.params, census.lineage(trial)) == (params, first.number)
     assert not ledger.requeue_then_fail(study, trial, "memory", "why")
     assert ledger.counts(study) == Counts(failed=1, superseded=4)
     last = study.trials[-1]
@@ -156,7 +156,7 @@ def test_a_fault_is_followed_by_the_attempts_of_the_table_counted_for_its_kind(
     while ended_so < (most or 9) and ledger.requeue_then_fail(study, trial, kind):
         ended_so += 1
         trial = start(study, joint)
-        assert ledger.lineage(trial) == 0
+        assert census.lineage(trial) == 0
     assert ended_so == (9 if most is None else most - 1)
     assert ledger.counts(study).failed == (most is not None)
 
@@ -282,7 +282,7 @@ def test_the_copy_of_an_interrupted_trial_is_no_duplicate(study: optuna.Study) -
     ledger.requeue_then_fail(study, start(study, SMALL), "interrupted")
     start(study, SMALL)
     copy = start(study, SMALL)
-    assert ledger.lineage(copy) == 0
+    assert census.lineage(copy) == 0
     assert ledger.first_like(study, copy) is None
 
 
@@ -330,7 +330,7 @@ def test_whatever_happens_the_plan_is_reached_exactly(events: list[str]) -> None
     now = ledger.counts(study)
     assert (now.counted, now.running, now.waiting) == (planned, 0, 0)
     counted = [
-        ledger.lineage(trial) for trial in study.trials if not trial.user_attrs.get("superseded")
+        census.lineage(trial) for trial in study.trials if not trial.user_attrs.get("superseded")
     ]
     assert len(counted) == len(set(counted)) == planned
 

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy
 from optuna.trial import FrozenTrial
 
-from autosd.search import address, ledger, store
+from autosd.search import address, census, ledger, store
 from autosd.search.study import StudyFolder, close
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -83,7 +83,7 @@ def test_killed_driver_loses_and_doubles_nothing(tmp_path: Path, url: str) -> No
         if not trial.user_attrs.get("superseded") and "duplicate_of" not in trial.user_attrs
     ]
     assert len(counting) == TRIALS
-    assert len({ledger.lineage(trial) for trial in counting}) == TRIALS
+    assert len({census.lineage(trial) for trial in counting}) == TRIALS
 
 
 def test_a_server_that_is_restarted_between_two_commands_is_found_again(

@@ -20,8 +20,8 @@ from autosd.results.report.effort import Effort, read_effort
 from autosd.results.report.remains import remains
 from autosd.results.retrained import Retrained, read_retrained
 from autosd.search import ledger
+from autosd.search.census import Counts
 from autosd.search.finalists import CHOSEN, Finalist, read_finalists
-from autosd.search.ledger import Counts
 from autosd.search.meter import Use
 from autosd.search.records import TrialRecord, visible
 from autosd.search.space import Space
