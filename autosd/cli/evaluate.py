@@ -17,6 +17,7 @@ from autosd.results.numbers import percent
 from autosd.results.plain_text import one_line
 
 if TYPE_CHECKING:
+    from autosd.data.dataset import Integers
     from autosd.results.evaluate import Evaluated
 
 MOST_SQUARE = 12
@@ -67,6 +68,7 @@ def evaluate(
     """
     from autosd.cli.definition import assignments
     from autosd.data.parts import check_part
+    from autosd.results.evaluate import MOST_CLASSES as MOST_OF_MATRIX
     from autosd.results.evaluate import evaluate as run
     from autosd.results.evaluate_data import choose
     from autosd.results.model import origin
@@ -76,6 +78,12 @@ def evaluate(
         raise AutosdError(f"--confusion {confusion}: is a folder, not a file to write")
     sets = assignments(settings or ())
     model = models.opened(model_dir, directory, trust_code)
+    if confusion is not None and len(model.class_names) > MOST_OF_MATRIX:
+        raise AutosdError(
+            f"--confusion: {len(model.class_names):,} classes would take "
+            f"{2 * len(model.class_names) ** 2 / 1e9:.1f} GB; at most {MOST_OF_MATRIX:,} are "
+            "written, and --json has the most frequent confusions of any number"
+        )
     facts = origin(model)
     told = begun(side())
     chosen = choose(model, facts, part, given=data, sets=sets, root=directory, progress=told)
@@ -84,8 +92,8 @@ def evaluate(
         emit(done.mapping())
     else:
         show(done, people())
-    if confusion is not None:
-        _write_confusion(done, confusion)
+    if confusion is not None and done.confusion is not None:
+        _write_confusion(done, done.confusion, confusion)
     _remark(done)
 
 
@@ -113,9 +121,9 @@ def show(done: "Evaluated", console: Console) -> None:
     console.print()
     if not pairs:
         console.print("No image was taken for one of another class.")
-    elif len(done.class_names) <= MOST_SQUARE:
+    elif done.confusion is not None and len(done.class_names) <= MOST_SQUARE:
         console.print("Images by class (rows) and by what they were taken for (columns)")
-        console.print(_square(done))
+        console.print(_square(done, done.confusion))
     else:
         console.print("Most frequent confusions")
         console.print(_pairs(done))
@@ -164,7 +172,7 @@ def _classes(done: "Evaluated") -> Table:
     return made
 
 
-def _square(done: "Evaluated") -> Table:
+def _square(done: "Evaluated", confusion: "Integers") -> Table:
     """The confusion matrix; columns of long names are numbered."""
     names = [escape(one_line(name)) for name in done.class_names]
     columns = names
@@ -175,7 +183,7 @@ def _square(done: "Evaluated") -> Table:
     for k, name in enumerate(names):
         cells = [
             f"[bold]{count}[/bold]" if j == k else (str(count) if count else "·")
-            for j, count in enumerate(done.confusion[k].tolist())
+            for j, count in enumerate(confusion[k].tolist())
         ]
         made.add_row(name, *cells)
     return made
@@ -193,7 +201,7 @@ def _pairs(done: "Evaluated") -> Table:
     return made
 
 
-def _write_confusion(done: "Evaluated", path: Path) -> None:
+def _write_confusion(done: "Evaluated", confusion: "Integers", path: Path) -> None:
     """Rows are the true classes, columns what was predicted."""
     from autosd.files import write_text
     from autosd.results.plain_text import harmless
@@ -202,7 +210,7 @@ def _write_confusion(done: "Evaluated", path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     names = [harmless(name) for name in done.class_names]
     writer.writerow(["class", *names])
-    for name, counts in zip(names, done.confusion.tolist(), strict=True):
+    for name, counts in zip(names, confusion.tolist(), strict=True):
         writer.writerow([name, *counts])
     write_text(path, text.getvalue())
     side().print(f"wrote {path}", markup=False, soft_wrap=True)

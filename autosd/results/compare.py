@@ -302,4 +302,4 @@ def _score(model: Path, network: str, data: Data) -> dict[str, float]:
     torch.set_num_threads(processors())
     student: Student = load_student(model, trust_code=network).to(device)
     loader = Loader(data.part("test"), data, device=device)
-    return evaluate(student, loader.plain()).metrics
+    return evaluate(student, loader.plain(), keep=False).metrics

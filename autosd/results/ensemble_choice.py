@@ -13,11 +13,14 @@ import numpy.typing as npt
 from autosd.errors import AutosdError
 from autosd.recipe import fingerprint
 from autosd.results import ensemble_selection as selection
-from autosd.results.ensemble_pool import SOUP, Candidate, logits
+from autosd.results.ensemble_pool import PART, SOUP, Candidate, logits
 from autosd.results.ensemble_selection import Choice, Floats, Integers, Metric
 from autosd.results.ensembled import Kind
 
 NO_SOUP = "none kept"
+BYTES = 12
+"""Of a logit while members are chosen: in half precision, as probability, and in a mean."""
+MOST_BYTES = 16e9
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,24 @@ def read_pool(found: Sequence[Candidate], labels: Integers, classes: int) -> Poo
     """Candidates with their logits; those with infinite ones are left out.
 
     Raises:
-        AutosdError: no candidate is left, or a file is damaged.
+        AutosdError: no candidate is left, a file is damaged, or the memory would not suffice.
     """
+    _check_room(len(found), len(labels), classes)
     kept = [(one, logits(one, labels, classes)) for one in found]
     kept = [(one, rows) for one, rows in kept if np.isfinite(rows).all()]
     if not kept:
         raise AutosdError("no student of this study has kept its logits; nothing can be averaged")
     return Pool([one for one, _ in kept], np.stack([rows for _, rows in kept]), labels)
+
+
+def _check_room(students: int, images: int, classes: int) -> None:
+    needed = BYTES * students * images * classes
+    if needed > MOST_BYTES:
+        raise AutosdError(
+            f"predictions of {students} students for {images:,} images of {PART} x {classes:,} "
+            f"classes would take {needed / 1e9:.0f} GB of memory; at most {MOST_BYTES / 1e9:.0f} "
+            "GB are allowed: remove the logits.npz of students that need not take part"
+        )
 
 
 def chosen_of(pool: Pool, metric: Metric, size: int) -> Chosen:

@@ -15,8 +15,10 @@ from autosd.results.evaluate_data import Chosen
 from autosd.results.model import Model
 from autosd.results.readings import FILE as SPLIT_FILE
 from autosd.results.readings import note_reading, now
-from autosd.training.metrics import measure
+from autosd.training.metrics import joined, measure_rows, rows_of
 
+MOST_CLASSES = 2000
+"""Of a confusion matrix; the most frequent confusions are told of any number."""
 Z95 = 1.959964
 """Standard normal quantile of a 95 % interval."""
 
@@ -32,7 +34,7 @@ class Evaluated:
         split: how the part came about, in words.
         metrics: see `autosd.training.metrics.measure`.
         class_names: K names, in the model's order.
-        confusion: int64 `[K, K]`: images of class `row` that were taken for `column`.
+        labels, predicted: int64 `[N]`: the class of each image, and what it was taken for.
         warnings: what keeps the scores from being those of new images.
         recorded: the file that now has this reading of test, None where test was not read.
         readings: how often test was read in all, this time included; None where not recorded.
@@ -44,7 +46,8 @@ class Evaluated:
     split: str
     metrics: dict[str, float]
     class_names: tuple[str, ...]
-    confusion: Integers
+    labels: Integers
+    predicted: Integers
     warnings: tuple[str, ...]
     recorded: Path | None
     readings: int | None
@@ -52,16 +55,26 @@ class Evaluated:
     @property
     def images(self) -> int:
         """How many were evaluated."""
-        return int(self.confusion.sum())
+        return len(self.labels)
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of top-1 for this many images."""
-        return wilson_interval(int(np.trace(self.confusion)), self.images)
+        return wilson_interval(int((self.labels == self.predicted).sum()), self.images)
+
+    @property
+    def confusion(self) -> Integers | None:
+        """`[K, K]`: images of class `row` taken for `column`; None above `MOST_CLASSES`."""
+        classes = len(self.class_names)
+        if classes > MOST_CLASSES:
+            return None
+        places = self.labels * classes + self.predicted
+        return np.bincount(places, minlength=classes * classes).reshape(classes, classes)
 
     def classes(self) -> list[dict[str, Any]]:
         """For each class: its images, those that were recognised, and their share (recall)."""
-        counts, right = self.confusion.sum(axis=1), self.confusion.diagonal()
+        classes, hits = len(self.class_names), self.labels[self.labels == self.predicted]
+        counts, right = (np.bincount(of, minlength=classes) for of in (self.labels, hits))
         return [
             {
                 "class": name,
@@ -74,18 +87,20 @@ class Evaluated:
 
     def confused(self, most: int = 10) -> list[dict[str, Any]]:
         """The most frequent mistakes: a class, what it was taken for, how often."""
-        wrong = self.confusion - np.diag(self.confusion.diagonal())
-        order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-        pairs = [divmod(int(place), len(wrong)) for place in order]
+        classes, wrong = len(self.class_names), self.labels != self.predicted
+        places, counts = np.unique(
+            self.labels[wrong] * classes + self.predicted[wrong], return_counts=True
+        )
+        images = np.bincount(self.labels, minlength=classes)
+        order = np.argsort(-counts, kind="stable")[:most]
         return [
             {
-                "class": self.class_names[true],
-                "taken_for": self.class_names[taken],
-                "images": int(wrong[true, taken]),
-                "share": int(wrong[true, taken]) / int(self.confusion[true].sum()),
+                "class": self.class_names[place // classes],
+                "taken_for": self.class_names[place % classes],
+                "images": int(count),
+                "share": int(count) / int(images[place // classes]),
             }
-            for true, taken in pairs
-            if wrong[true, taken]
+            for place, count in zip(places[order], counts[order], strict=True)
         ]
 
     def mapping(self) -> dict[str, Any]:
@@ -99,7 +114,7 @@ class Evaluated:
             "metrics": self.metrics,
             "top1_interval": list(self.interval),
             "classes": self.classes(),
-            "confusion": self.confusion.tolist(),
+            "confusion": None if self.confusion is None else self.confusion.tolist(),
             "confused": self.confused(),
             "warnings": list(self.warnings),
             "recorded": None if self.recorded is None else str(self.recorded),
@@ -118,18 +133,18 @@ def evaluate(model: Model, chosen: Chosen, *, batch_size: int = 128) -> Evaluate
     warnings = chosen.warnings()
     recorded, readings = _record(model, chosen, warnings) if chosen.reads_test else (None, None)
     labels = _in_order_of(model, data.source.class_names)[data.labels(rows)]
-    logits = torch.cat(list(_logits(model, chosen, rows, batch_size)))
-    predicted = logits.argmax(1).numpy()
-    classes = len(model.class_names)
-    confusion = np.bincount(labels * classes + predicted, minlength=classes * classes)
+    truth = torch.from_numpy(labels).split(batch_size)
+    batches = zip(_logits(model, chosen, rows, batch_size), truth, strict=True)
+    found = joined([rows_of(logits, label) for logits, label in batches])
     return Evaluated(
         folder=model.folder,
         data=data.source.name,
         part=chosen.part,
         split=data.described(chosen.part),
-        metrics=measure(logits, torch.from_numpy(labels)),
+        metrics=measure_rows(found, len(model.class_names)),
         class_names=model.class_names,
-        confusion=confusion.reshape(classes, classes),
+        labels=labels,
+        predicted=found.predicted.numpy(),
         warnings=tuple(warnings),
         recorded=recorded,
         readings=readings,

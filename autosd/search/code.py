@@ -8,13 +8,12 @@ under other ones unless the user says so; what he accepted stays in the record.
 import datetime
 import functools
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autosd import files
+from autosd import files, stored
 from autosd.errors import AutosdError
 from autosd.recipe import fingerprint
 from autosd.search import environment
@@ -161,7 +160,6 @@ def _accepted(folder: Path) -> list[Mapping[str, Any]]:
 
 def _record(folder: Path) -> dict[str, Any]:
     try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return stored.mapping(folder / FILE)
     except (OSError, ValueError):
         return {}
-    return values if isinstance(values, dict) else {}

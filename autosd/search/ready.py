@@ -16,6 +16,7 @@ from autosd.search.samplers import check_sampler
 from autosd.search.space import Space
 from autosd.strategies.check import check_combination, check_recipe
 from autosd.strategies.strategy import discover
+from autosd.training.evaluation import check_room
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def check(
     )
     data = load_data(recipe.data, cache=cache, progress=progress)
     student = build_student(recipe.model, len(data.class_names), data.image_shape, seed=0)
+    for part in ("val", "select"):
+        check_room(data.counts[part], len(data.class_names), part)
     images = sum(data.counts[part] for part in ("train", "val", "select"))
     advice = check_space(spaces[0], recipe, student, images)
     return Ready(definition, spaces[0], data, advice)

@@ -192,11 +192,10 @@ class _Run:
     def finish(self, trainer: Trainer) -> dict[str, Any]:
         """Evaluate, keep logits and the student; returns the metrics of the final parts."""
         wanted = dict.fromkeys((*self.job.final, *self.job.keep_logits))
-        evaluations = {part: trainer.evaluate(part) for part in wanted}
+        kept = self.job.keep_logits
+        evaluations = {part: trainer.evaluate(part, keep=part in kept) for part in wanted}
         self.fence()
-        logits = {
-            part: evaluations[part].logits.astype(np.float16) for part in self.job.keep_logits
-        }
+        logits = {part: evaluations[part].logits.astype(np.float16) for part in kept}
         if logits:
             write_atomically(
                 self.folder / "logits.npz",

@@ -42,3 +42,15 @@ def too_large(count: int, classes: int, copies: int, owner: str) -> list[str]:
         f"{needed / 2**30:.1f} GiB; at most {HALF_BUDGET / 2**30:.0f} GiB are allowed, so "
         f"leave {owner} out, or take fewer images or classes"
     ]
+
+
+def squares_too_large(classes: int, copies: int, owner: str) -> list[str]:
+    """The same for tables of a row of probabilities for each class."""
+    needed = 4 * classes * classes * copies
+    if needed <= HALF_BUDGET:
+        return []
+    return [
+        f"{owner}: its {copies} tables of {classes} classes x {classes} classes would take "
+        f"{needed / 2**30:.1f} GiB; at most {HALF_BUDGET / 2**30:.0f} GiB are allowed, so "
+        f"leave {owner} out, or take fewer classes"
+    ]

@@ -23,7 +23,7 @@ to the batch and run in one forward pass.
 """
 
 import logging
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -35,6 +35,7 @@ from autosd.models.student import Activations, Student
 from autosd.strategies.carry import Carry
 from autosd.strategies.losses import full
 from autosd.strategies.medoids import ClassPools
+from autosd.strategies.memory import squares_too_large
 from autosd.strategies.strategy import Cost, Effect, RunSpec, Slot, Strategy, Targets
 from autosd.streams import Clock
 
@@ -117,6 +118,10 @@ class Toast(Strategy):
         self.register_buffer("medoids", medoids)
         self.register_buffer("present", present)
         self.carry = Carry(run)
+
+    @classmethod
+    def check(cls, knobs: Any, student: Student) -> list[str]:
+        return squares_too_large(student.spec.classes, 2, "toast")
 
     @classmethod
     def neutral(cls) -> Strategy.Knobs:

@@ -135,14 +135,21 @@ class Trainer:
             self.history.append(report.mapping())
             yield report
 
-    def evaluate(self, *parts: str) -> Evaluation:
-        """Scores of `result` on the joined parts; asked again, they are not computed again."""
+    def evaluate(self, *parts: str, keep: bool = False) -> Evaluation:
+        """Scores of `result` on the joined parts; asked again, they are not computed again.
+
+        Args:
+            parts: of the data.
+            keep: whether the logits are wanted.
+        """
         key = "+".join(parts)
-        if key not in self._evaluations:
+        known = self._evaluations.get(key)
+        if known is None or (keep and known.kept is None):
             if key not in self._loaders:
                 self._loaders[key] = Loader(self.data.part(*parts), self.data, device=self.device)
-            self._evaluations[key] = evaluate(self.result, self._loaders[key].plain())
-        return self._evaluations[key]
+            known = evaluate(self.result, self._loaders[key].plain(), keep=keep)
+            self._evaluations[key] = known
+        return known
 
     def save(self) -> None:
         """Write the state after the last finished epoch to `checkpoint`.

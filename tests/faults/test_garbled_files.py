@@ -11,6 +11,7 @@ import pytest
 from .garbling import (
     COMMANDS,
     CONTENTS,
+    PLACES,
     STUDY,
     WAYS,
     Opened,
@@ -24,8 +25,10 @@ from .garbling import (
 NOTICED = set(CONTENTS) - {"flipped bits", "not UTF-8"}
 """What `verify` sees: an archive opens with bytes before it, what is gone may have been cleaned."""
 WAY_OUT = re.compile(
-    r"put back|remove|move |anew|again|copy|check the folder|--name|--data|choose another"
+    r"put |remove|move |anew|again|copy|check (the|its) |--name|--data|choose another"
 )
+CHANGED = "exists with another definition"
+"""What a value is told that reads as another one that is allowed."""
 OF_USERS = ("train", "inspect")
 """Commands of files that people write: what is wrong with them is the way out."""
 OF_THE_DRIVER = {f"{STUDY}/study.log", f"{STUDY}/.lock"}
@@ -35,7 +38,9 @@ DERIVED = re.compile(
     r"\.lock|finalists/chosen\.json"
 )
 """What a command makes of records that are whole, and may make again."""
-UNVERIFIED = re.compile(r"study\.log|\.lock|report\.html|queue/|compare/|environment\.json")
+UNVERIFIED = re.compile(
+    r"space\.yaml|storage\.json|study\.log|\.lock|report\.html|queue/|compare/|environment\.json"
+)
 
 
 @dataclass
@@ -92,7 +97,7 @@ class Matrix:
             self._wrong(name, how, f"ends with {said.code} {said.bug!r}")
         elif refused:
             self._check_refusal(name, how, said.errors or said.text, changed)
-        elif name in changed and not DERIVED.match(name):
+        elif name in changed and how not in PLACES and not DERIVED.match(name):
             self._wrong(name, how, "was overwritten")
         elif self.command.startswith("verify") and self._must_notice(name, how):
             self._wrong(name, how, "is whole to verify")
@@ -103,7 +108,9 @@ class Matrix:
 
     def _check_refusal(self, name: str, how: str, errors: str, changed: set[str]) -> None:
         parts = name.split("/")
-        if not any(part in errors for part in (name, parts[-1], "/".join(parts[:-1]) or name)):
+        if not any(
+            part in errors for part in (name, parts[-1], "/".join(parts[:-1]) or name, CHANGED)
+        ):
             self._wrong(name, how, f"is not named: {errors:.200}")
         if not WAY_OUT.search(errors) and not self.command.startswith(OF_USERS):
             self._wrong(name, how, f"no way out: {errors:.200}")
