@@ -30,9 +30,9 @@ space: label_smoothing
 trials: 4
 finalists: {count: 2, seeds: 2}
 """
-SEARCHED = ("search tiny.yaml --inline",)
+SEARCHED = ("search tiny.yaml --inline --trials 2 --set finalists.count=1 --set finalists.seeds=1",)
 MAKING = (
-    *SEARCHED,
+    "search tiny.yaml --inline",
     "retrain tiny --seeds 2 --inline",
     "ensemble tiny --distill --seeds 2 --inline",
     "compare tiny --strategies label_smoothing --seeds 2 --test --inline",

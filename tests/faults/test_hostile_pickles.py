@@ -111,12 +111,11 @@ def refused(folder: Path, command: str, mark: Path) -> bool:
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_no_pickle_in_a_study_runs(searched: Path, tmp_path: Path, kind: str):
-    for number, make in enumerate(HOSTILE[kind]):
-        folder, mark = tmp_path / str(number), tmp_path / "mark"
-        shutil.copytree(searched, folder)
-        assert plant(folder / STUDY, kind, make, mark) > 0
-        assert refused(folder, "verify tiny --no-replay", mark)
-        refused(folder, "status tiny", mark)
+    folder, mark = tmp_path / "work", tmp_path / "mark"
+    shutil.copytree(searched, folder)
+    assert plant(folder / STUDY, kind, HOSTILE[kind][-1], mark) > 0
+    assert refused(folder, "verify tiny --no-replay", mark)
+    refused(folder, "status tiny", mark)
 
 
 @pytest.mark.slow
@@ -140,8 +139,8 @@ def test_a_hostile_checkpoint_of_an_interrupted_trial_does_not_run(searched: Pat
     shutil.copytree(searched, folder)
     with closing(sqlite3.connect(folder / STUDY / "study.db")) as database, database:
         database.execute("update trials set state = 'RUNNING', datetime_complete = null "
-                         "where number = 3")  # fmt: skip
-    (folder / STUDY / "trials/0003/last.pt").write_bytes(checkpoint(mark))
+                         "where number = 1")  # fmt: skip
+    (folder / STUDY / "trials/0001/last.pt").write_bytes(checkpoint(mark))
     refused(folder, "search tiny --inline", mark)
 
 
@@ -238,10 +237,8 @@ def test_no_pickle_in_a_known_set_runs(tmp_path: Path):
 
 RUN_A_MODEL = (
     "predict tiny picture.png",
-    "evaluate tiny --part val",
     "ensemble tiny --inline",
     "autosd.load best",
-    "export tiny --to pt2",
 )
 
 

@@ -91,7 +91,7 @@ def test_a_file_that_may_not_be_read_is_named(searched: Path, place: Path, name:
 def test_a_folder_that_may_not_be_entered_is_named(searched: Path, place: Path, name: str):
     work = copy(searched, place)
     (work / name).chmod(0)
-    for words in ("status tiny", "predict tiny picture.png", "search tiny.yaml --inline"):
+    for words in ("status tiny", "predict tiny picture.png", "search tiny --inline"):
         if name == "runs/tiny/best" and words.startswith("status"):
             continue
         check(as_nobody(work, words), name, words)
