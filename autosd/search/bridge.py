@@ -310,7 +310,7 @@ class StudyBridge:
     def _spent(self) -> bool:
         """Whether the time budget is used up; said once."""
         budget = self.search.time_budget
-        if budget is None or self.meter.use().seconds < budget:
+        if not self.meter.spent(budget):
             return False
         if not self.announced:
             self.announced = True

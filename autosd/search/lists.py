@@ -115,13 +115,17 @@ class ListBridge:
         """Add runs behind those that are known; known ones are left out."""
         known = {run.name for run in self.runs}
         fresh = [run for run in runs if run.name not in known]
-        faults = [fault for run in fresh for fault in self._faults(run)]
+        self._waiting += self.missing(fresh)
+        self.runs += fresh
+
+    def missing(self, runs: Sequence[Run]) -> list[Run]:
+        """Those of some runs that have no result; every folder that is there is checked."""
+        faults = [fault for run in runs for fault in self._faults(run)]
         if faults:
             more = len(faults) - MOST_FAULTS
             shown = faults[:MOST_FAULTS] + [f"and {more} more folders"] * (more > 0)
             raise AutosdError("\n".join(shown))
-        self.runs += fresh
-        self._waiting += [run for run in fresh if not self.folder(run, "result.json").exists()]
+        return [run for run in runs if not self.folder(run, "result.json").exists()]
 
     @property
     def left(self) -> int:

@@ -77,3 +77,7 @@ class Meter:
             self.before.slots + self.past + self.slots * span,
             self.before.seconds + self.elapsed,
         )
+
+    def spent(self, budget: float | None) -> bool:
+        """Whether all sessions together took this many wall seconds."""
+        return budget is not None and self.use().seconds >= budget

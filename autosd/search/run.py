@@ -23,7 +23,7 @@ from autosd.search.fork import planned
 from autosd.search.forked import announce, copy, told
 from autosd.search.interrupts import held, raised
 from autosd.search.jobs import Job
-from autosd.search.lists import ListBridge, Plan, Run
+from autosd.search.lists import ListBridge, Plan, Run, read_records
 from autosd.search.lock import StudyLock
 from autosd.search.meter import Meter, Use
 from autosd.search.mirror import mirrored
@@ -124,9 +124,9 @@ def run_search(
             watch.say(told(forking.mapping()))
         opened(folder)
         with resumable():
-            session = _Session(folder, ready.data, lock, cache, watch, machine.slots)
+            session = _Session(folder, ready.data, lock, cache, watch, machine.slots, accept_code)
             with contextlib.closing(session):
-                worked = session.run(machine, accept_code)
+                worked = session.run(machine)
                 outcome = session.outcome(begin, resumed, worked)
             lock.check()
             ended(outcome)
@@ -144,6 +144,7 @@ class _Session:
         cache: Path | None,
         watch: Watch,
         slots: int,
+        accept_code: bool,
     ) -> None:
         self.folder, self.lock, self.watch = folder, lock, watch
         definition = self.definition = folder.definition
@@ -164,6 +165,8 @@ class _Session:
             self.meter = Meter(slots, Use.of(self.study.user_attrs))
             floor = Floor(self.meter)
             self.confirm = ListBridge(self._plan(data), self._early(), self.meter, watch, floor)
+            self._check(accept_code)
+            folder.write_definition()
             self.study = self._ready(self.study)
             self.search = StudyBridge(self._search(), self.meter, watch, floor)
         except BaseException:
@@ -178,19 +181,30 @@ class _Session:
             finally:
                 close(self.study)
 
-    def run(self, engine: Engine, accept_code: bool) -> bool:
+    def run(self, engine: Engine) -> bool:
         """Do what is left; whether there was anything."""
         if self.search.over and self._confirmed():
             if not finalists.are_confirmed(self.folder.finalists):
                 self._settle()  # a run ended right after the last result
             return False
-        self._check_code(accept_code)
         chain = ChainBridge(self.search, self.confirm, self._choose)
         engine.drive(chain, self.watch, self.meter.resize)
         for run, why in self.confirm.failures.items():
             self.watch.say(f"finalists/{run} gave no result: {why}")
         self._settle()
         return True
+
+    def _check(self, accept_code: bool) -> None:
+        """Read what the session goes by: what is wrong is told before anything is changed."""
+        definition, census = self.definition, ledger.census(self.study)
+        begins = census.counts.running or ending.goes_on(
+            census, definition.trials, definition.patience
+        )
+        finalists.read_chosen(self.folder.finalists)
+        read_records(self.folder.finalists)
+        missing = self.confirm.missing(self._runs(self._candidates()))
+        if missing or (begins and not self.meter.spent(definition.time_budget)):
+            self._check_code(accept_code)
 
     def _check_code(self, accept: bool) -> None:
         """Refuse to add trials of other code to those that are there, unless it is accepted."""
@@ -284,6 +298,9 @@ class _Session:
         baseline = finalists.default(self.folder.space, self.base, finalists.BASELINE)
         return finalists.runs([baseline], wanted.seeds)
 
+    def _runs(self, candidates: Sequence[Candidate]) -> list[Run]:
+        return finalists.runs(candidates, self.definition.finalists.seeds)
+
     def _candidates(self) -> list[Candidate]:
         return finalists.choose(
             self.folder.records(self.study),
@@ -297,11 +314,11 @@ class _Session:
         """The finalists, recorded as chosen but not yet confirmed."""
         candidates = self._candidates()
         self._write(candidates, confirmed=False)
-        return finalists.runs(candidates, self.definition.finalists.seeds)
+        return self._runs(candidates)
 
     def _confirmed(self) -> bool:
         """Whether every run of the present finalists has its result."""
-        self.confirm.extend(finalists.runs(self._candidates(), self.definition.finalists.seeds))
+        self.confirm.extend(self._runs(self._candidates()))
         return not self.confirm.left
 
     def _settle(self) -> None:

@@ -56,7 +56,7 @@ class StudyFolder:
 
         To be called with `StudyLock(lock_path(root, name))` taken. What may change on resuming is
         `trials`, `slots`, `time_budget`, `patience` and `epoch_seconds`; these are taken from
-        `definition`.
+        `definition`, and recorded by `write_definition`.
 
         Args:
             root: the folder of studies.
@@ -86,7 +86,7 @@ class StudyFolder:
         written = asdict(code.here(definition.recipe.model.name))
         files.write_json(path / code.FILE, {**environment.describe(shown), "code": written})
         folder._create_study()
-        folder._write_definition()
+        folder.write_definition()
         return folder
 
     @classmethod
@@ -291,15 +291,14 @@ class StudyFolder:
                 )
             )
         update = {key: getattr(definition, key) for key in MAY_CHANGE}
-        folder = type(self)(
-            self.path, self.definition.model_copy(update=update), self.space, self.url
-        )
-        if folder.definition != self.definition:
-            folder._write_definition()
-        return folder
+        updated = self.definition.model_copy(update=update)
+        return type(self)(self.path, updated, self.space, self.url)
 
-    def _write_definition(self) -> None:
-        files.write_text(self.path / "study.yaml", yamlfile.dumps(self.definition.mapping()))
+    def write_definition(self) -> None:
+        """Record the definition, where `prepare` took up another than is recorded."""
+        path, text = self.path / "study.yaml", yamlfile.dumps(self.definition.mapping())
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            files.write_text(path, text)
 
     # The split of the data.
 

@@ -102,6 +102,8 @@ def test_trials_slots_and_time_budget_may_change(folder: StudyFolder) -> None:
     more = folder.definition.model_copy(update=update)
     again = StudyFolder.prepare(folder.path.parent, more, folder.space)
     assert again.definition == more
+    assert StudyFolder.find("small", folder.path.parent) == folder, "recorded with the first trial"
+    again.write_definition()
     assert StudyFolder.find("small", folder.path.parent).definition == more
 
 
