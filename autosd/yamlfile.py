@@ -15,6 +15,9 @@ PLAIN = (*NUMBERS, *(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "s
 """What a recipe or study may hold; a date is a text, and there are no sets and no bytes."""
 
 
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # 5 times as fast, where libyaml is there
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader for plain values: no aliases (they can expand without bound), no
     repeated keys, no numbers without end."""
@@ -103,4 +106,12 @@ def read(path: Path) -> Any:
 
 def dumps(value: Any) -> str:
     """YAML text of plain values, keys in the given order."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    return str(
+        yaml.dump(
+            value,
+            Dumper=_Dumper,
+            sort_keys=False,
+            allow_unicode=True,
+            default_flow_style=None,
+        )
+    )

@@ -67,7 +67,7 @@ def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
         "score": score_facts(won),
     }
     shown = folder.best / "README.md"
-    if not (kept and shown.is_file() and shown.read_text(encoding="utf-8") == text(card)):
+    if not (kept and shown.is_file() and shown.read_bytes() == text(card).encode()):
         write(folder.best, won.source / "model", recipe, facts, card)
     return True
 
@@ -141,16 +141,27 @@ def holds(best: Path, recipe: Recipe) -> str | None:
 
     Seed and epochs may differ: `retrain` chooses its own.
     """
+    there = student(best)
+    if there is None:
+        return None
+    its, origin = there
+    same = its.model_copy(update={"seed": recipe.seed, "epochs": recipe.epochs})
+    return origin if same.fingerprint() == recipe.fingerprint() else None
+
+
+def student(best: Path) -> tuple[Recipe, str] | None:
+    """Recipe and origin of the student in `best/`; None where there is none.
+
+    Raises:
+        AutosdError: the file of one of them is damaged; names it and the way out.
+    """
     path = best / "metrics.json"
     if not path.is_file() or not all((best / name).is_file() for name in MODEL):
         return None
     with stored.sound(best / "recipe.yaml", WRITE_ANEW):
-        there = Recipe.read(best / "recipe.yaml")
-    same = there.model_copy(update={"seed": recipe.seed, "epochs": recipe.epochs})
-    if same.fingerprint() != recipe.fingerprint():
-        return None
+        recipe = Recipe.read(best / "recipe.yaml")
     with stored.sound(path, WRITE_ANEW):
         origin: str = stored.load(path)["origin"]
         if origin not in ORIGINS:
             raise ValueError(f"origin is {origin!r:.60}")
-    return origin
+    return recipe, origin

@@ -7,7 +7,7 @@ from typing import Any
 
 from autosd.recipe import StudyDefinition
 from autosd.results.attachments import attach, write_note
-from autosd.results.best import write_from_confirmation
+from autosd.results.best import student, write_from_confirmation
 from autosd.results.leaderboard import BASELINE, Row, leaderboard
 from autosd.results.outcome import Comparison, Winner, against_baseline, winner
 from autosd.results.room import check_search
@@ -22,6 +22,7 @@ from autosd.search.progress import Watch
 from autosd.search.ready import Ready, check
 from autosd.search.run import Outcome, run_search
 from autosd.search.samplers import limits
+from autosd.search.study import StudyFolder
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,16 @@ def search(
         watch=watch,
         accept_code=accept_code,
         fork=fork,
-        opened=write_note,
+        opened=_opened,
         ended=lambda outcome: ends.append(_end(outcome)),
     )
     return ends[0]
+
+
+def _opened(folder: StudyFolder) -> None:
+    """Write the note; a damaged `best/` is told of here, not when all trainings have ended."""
+    student(folder.best)
+    write_note(folder)
 
 
 def _end(outcome: Outcome) -> Found:

@@ -3,6 +3,7 @@
 What is given beats the file, and a fault of it is named in the user's own words.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ def base_values(study: str | None, data: str | None, root: Path) -> tuple[dict[s
         return default_definition(data), "study"
     name = study or data or DEFAULT_STUDY
     shipped = name in resources.names("studies")
-    started = root / name / "study.yaml"
-    if not shipped and "/" not in name and started.is_file():
+    if not shipped and "/" not in name and has_begun(root / name):
+        started = root / name / "study.yaml"
         return _values_of_begun(started, name), str(started)
     path = resources.find("studies", name)
     values = yamlfile.read(path)
@@ -71,12 +72,17 @@ def base_values(study: str | None, data: str | None, root: Path) -> tuple[dict[s
     return values, f"study {name}" if shipped else str(path)
 
 
+def has_begun(folder: Path) -> bool:
+    """Whether a folder is that of a study, be its definition lost."""
+    return os.path.lexists(folder / "study.yaml") or (folder / "study.db").exists()
+
+
 def _values_of_begun(path: Path, name: str) -> dict[str, Any]:
     """The definition that a study's folder has."""
     values = begun_values(path)
-    if values.get("name") != name:
+    if values["name"] != name:
         raise AutosdError(
-            f"{path}: is the study '{values.get('name')}'; its folder must have that name to go on"
+            f"{path}: is the study '{values['name']}'; to go on, move its folder to that name"
         )
     return values
 
@@ -89,7 +95,7 @@ def begun_values(path: Path) -> dict[str, Any]:
     """
     with stored.sound(path, stored.WAY_OUT):
         values = yamlfile.read(path)
-        if not isinstance(values, dict) or "name" not in values:
+        if not isinstance(values, dict) or not isinstance(values.get("name"), str):
             raise ValueError("no definition of a study")
         return values
 

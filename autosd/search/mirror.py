@@ -61,6 +61,15 @@ def _fill(fold: F, trials: Sequence[FrozenTrial]) -> F:
     return fold
 
 
+_TRIALS = sqlalchemy.table(
+    "trials",
+    *map(sqlalchemy.column, ("trial_id", "number")),
+    sqlalchemy.column("datetime_start", sqlalchemy.DateTime),
+    sqlalchemy.column("datetime_complete", sqlalchemy.DateTime),
+)
+_PLACE = sqlalchemy.select(
+    _TRIALS.c.number, _TRIALS.c.datetime_start, _TRIALS.c.datetime_complete
+).where(_TRIALS.c.trial_id == sqlalchemy.bindparam("of_trial"))
 _ATTRIBUTES = sqlalchemy.table(
     "trial_user_attributes", *map(sqlalchemy.column, ("trial_id", "key", "value_json"))
 )
@@ -128,7 +137,9 @@ class Mirror(BaseStorage):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         trial_id = self._backend.create_new_trial(study_id, template_trial)
-        self._put(self._backend.get_trial(trial_id))
+        trial = copy.deepcopy(template_trial or optuna.trial.create_trial(state=TrialState.RUNNING))
+        self._stamp(trial, trial_id)
+        self._put(trial)
         return trial_id
 
     def set_trial_param(
@@ -150,9 +161,17 @@ class Mirror(BaseStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        changed = self._backend.set_trial_state_values(trial_id, state, values)
-        self._put(self._backend.get_trial(trial_id))
-        return changed
+        if not self._backend.set_trial_state_values(trial_id, state, values):
+            return False
+
+        def change(trial: FrozenTrial) -> None:
+            trial.state = state
+            if values is not None:
+                trial.values = list(values)
+            self._stamp(trial, trial_id)
+
+        self._change(trial_id, change)
+        return True
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
@@ -214,6 +233,13 @@ class Mirror(BaseStorage):
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         return self._ids[trial_number]
+
+    def _stamp(self, trial: FrozenTrial, trial_id: int) -> None:
+        """Give a trial the number and the times that the database gave it."""
+        with self._backend.engine.begin() as connection:
+            number, start, complete = connection.execute(_PLACE, {"of_trial": trial_id}).one()
+        trial._trial_id, trial.number = trial_id, number
+        trial.datetime_start, trial.datetime_complete = start, complete
 
     def _change(self, trial_id: int, change: Callable[[FrozenTrial], None]) -> None:
         """Change a copy: who has asked before keeps what it was given."""

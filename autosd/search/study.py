@@ -4,6 +4,7 @@ For writers (`search`) and readers (`status`, `best`, `dashboard`) alike; neithe
 A folder may be copied or moved: it holds relative paths only.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ from autosd.stored import WAY_OUT
 
 if TYPE_CHECKING:  # imported where the database is opened: who only looks needs no Optuna
     import optuna
+
+
+SQLITE = b"SQLite format 3\0"
+"""How every database file begins."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,9 @@ class StudyFolder:
                 is no study, or the storage has a study of this name from elsewhere.
         """
         path = study_path(root, definition.name)
-        if (path / "study.yaml").exists():
+        if os.path.lexists(path / "study.yaml"):
             folder = cls.open(path, storage=storage)
+            folder.check_storage()
             held = holding(folder.lock_path)
             if held is not None:
                 from autosd.search import lease
@@ -200,10 +206,18 @@ class StudyFolder:
             raise self.unknown() from None
 
     def check_storage(self) -> None:
-        """Refuse a study whose database file is missing."""
+        """Refuse a study whose database file is missing or none."""
         file = address.sqlite_path(self.url)
-        if file is not None and not file.is_file():
+        if file is None:
+            return
+        if not file.is_file():
             raise AutosdError(f"{file}: no such database; {WAY_OUT}")
+        with stored.sound(file, WAY_OUT), file.open("rb") as head:
+            whole = head.read(len(SQLITE)) == SQLITE
+        if not whole:
+            from autosd.search import store
+
+            raise store.broken(file, ValueError("is no SQLite database"))
 
     def unknown(self) -> AutosdError:
         """What to say of a storage that has no study of this name."""

@@ -1,12 +1,15 @@
 """A garbled file is named with the way out, and whatever else there is stays as it was."""
 
+import logging
 import re
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from _pytest.logging import LogCaptureHandler
 
 from .garbling import (
     COMMANDS,
@@ -161,7 +164,20 @@ def test_a_garbled_file_is_named_with_the_way_out(searched: Path, tmp_path: Path
     assert matrix.cases["refused"] == refused
 
 
+@pytest.fixture
+def forgetful() -> Iterator[None]:
+    """Let pytest keep no log records: their tracebacks hold the data of a thousand runs."""
+    root = logging.getLogger()
+    keeping = [one for one in root.handlers if isinstance(one, LogCaptureHandler)]
+    for handler in keeping:
+        root.removeHandler(handler)
+    yield
+    for handler in keeping:
+        root.addHandler(handler)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("forgetful")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_file_that_a_command_reads_is_named_where_it_is_garbled(
     whole: Path, opened: Opened, tmp_path: Path, command: str
