@@ -56,7 +56,7 @@ def leave(folder: Path, params: Mapping[str, Any], source: str) -> Request:
 
 def requests(folder: Path) -> list[Path]:
     """Files of the requests that were not taken up yet, the oldest first."""
-    return sorted((folder / "queue").glob("*.yaml"))
+    return sorted(path for path in (folder / "queue").glob("*.yaml") if not path.is_dir())
 
 
 def take_up(

@@ -200,6 +200,8 @@ class _Session:
         begins = census.counts.running or ending.goes_on(
             census, definition.trials, definition.patience
         )
+        for curve in torn(self.folder.path):
+            self.watch.say(f"{curve}: its last epoch was cut short; {TORN}")
         finalists.read_chosen(self.folder.finalists)
         read_records(self.folder.finalists)
         missing = self.confirm.missing(self._runs(self._candidates()))
@@ -233,8 +235,6 @@ class _Session:
     def _ready(self, study: optuna.Study) -> optuna.Study:
         """The study with a sampler that does not repeat itself, nothing running, defaults first."""
         definition, space = self.definition, self.folder.space
-        for curve in torn(self.folder.path):
-            self.watch.say(f"{curve}: its last epoch was cut short; {TORN}")
         pruner = make_pruner(definition.pruner, self.base.epochs)
         study = mirrored(study, study.sampler, pruner)
         ledger.sweep(study)

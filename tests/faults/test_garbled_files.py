@@ -1,5 +1,6 @@
 """A garbled file is named with the way out, and whatever else there is stays as it was."""
 
+import contextlib
 import logging
 import re
 import shutil
@@ -164,25 +165,27 @@ def test_a_garbled_file_is_named_with_the_way_out(searched: Path, tmp_path: Path
     assert matrix.cases["refused"] == refused
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def forgetful() -> Iterator[None]:
     """Let pytest keep no log records: their tracebacks hold the data of a thousand runs."""
     root = logging.getLogger()
     keeping = [one for one in root.handlers if isinstance(one, LogCaptureHandler)]
     for handler in keeping:
         root.removeHandler(handler)
-    yield
-    for handler in keeping:
-        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in keeping:
+            root.addHandler(handler)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("forgetful")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_file_that_a_command_reads_is_named_where_it_is_garbled(
     whole: Path, opened: Opened, tmp_path: Path, command: str
 ):
     matrix = Matrix(whole, tmp_path / "work", command)
-    matrix.try_all(matrix.files(opened), WAYS)
+    with forgetful():
+        matrix.try_all(matrix.files(opened), WAYS)
     print(matrix)
     assert matrix.wrong == []
