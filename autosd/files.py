@@ -35,7 +35,8 @@ def write_text(path: Path, text: str) -> None:
     try:
         write_atomically(path, lambda file: file.write(text.encode()))
     except OSError as error:
-        raise AutosdError(f"{path}: cannot be written ({error.strerror})") from error
+        way_out = "; move it away" if path.is_dir() else ""
+        raise AutosdError(f"{path}: cannot be written ({error.strerror}){way_out}") from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,6 +1,7 @@
 """The runs of a comparison as their folders tell them, and what each recipe took."""
 
 import math
+import os
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -99,7 +100,7 @@ def read_runs(folder: Path, label: str, names: Sequence[str], strategies: Iterab
 def _record(folder: Path) -> Record:
     """A finished run, with its scores on test where they were read."""
     record, path = read_record(folder), folder / TEST
-    if not path.is_file():
+    if not os.path.lexists(path):
         return record
     with stored.sound(path, SCORE_AGAIN):
         read = _SCORES.validate_python(stored.load(path)["metrics"])

@@ -5,6 +5,7 @@ on, and one that holds another recipe or other data is refused. No database is n
 """
 
 import math
+import os
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -201,7 +202,9 @@ class ListBridge:
         }
 
     def _faults(self, run: Run) -> Iterable[str]:
-        path = self.folder(run, "job.json")
+        path, result = self.folder(run, "job.json"), self.folder(run, "result.json")
+        if os.path.lexists(result) and not result.is_file():
+            yield f"{result}: is no file, or leads to none; {TRAIN_AGAIN}"
         if not path.exists():
             return
         words, wanted = {"data": "other data", "train_on": "other parts"}, self._identity(run)

@@ -202,14 +202,13 @@ def described(path: Path) -> EnsembleForm:
 
 def _check_files(folder: Path, place: Path, sha256: Mapping[Any, str]) -> None:
     for name in FILES:
-        if not (place / name).resolve().is_relative_to(folder.resolve()):
-            raise AutosdError(f"{place / name}: leads out of {folder}; its files lie inside")
         try:
+            if not (place / name).resolve().is_relative_to(folder.resolve()):
+                raise AutosdError(f"{place / name}: leads out of {folder}; its files lie inside")
             found = _sha256(place / name)
-        except OSError as error:
-            raise AutosdError(
-                f"{place / name}: cannot be read ({error.strerror or error}); {COPY_AGAIN}"
-            ) from None
+        except (OSError, RuntimeError) as error:  # the second is a link to itself
+            why = getattr(error, "strerror", None) or "a link in a circle"
+            raise AutosdError(f"{place / name}: cannot be read ({why}); {COPY_AGAIN}") from None
         if found != sha256[name]:
             raise AutosdError(
                 f"{place / name}: not the file that {folder / DESCRIPTION} describes (sha256 "
