@@ -35,7 +35,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         write_atomically(path, lambda file: file.write(text.encode()))
     except OSError as error:
-        way_out = "; move it away" if path.is_dir() else ""
+        way_out = "; move it away" if os.path.isdir(path) else ""
         raise AutosdError(f"{path}: cannot be written ({error.strerror}){way_out}") from error
 
 

@@ -143,16 +143,16 @@ def search(
         watch=watch,
         accept_code=accept_code,
         fork=fork,
-        opened=_opened,
+        opened=_check_best,
+        begun=write_note,
         ended=lambda outcome: ends.append(_end(outcome)),
     )
     return ends[0]
 
 
-def _opened(folder: StudyFolder) -> None:
-    """Write the note; a damaged `best/` is told of here, not when all trainings have ended."""
+def _check_best(folder: StudyFolder) -> None:
+    """Tell of a damaged `best/` now, not when all trainings have ended."""
     student(folder.best)
-    write_note(folder)
 
 
 def _end(outcome: Outcome) -> Found:

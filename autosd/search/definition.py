@@ -74,7 +74,7 @@ def base_values(study: str | None, data: str | None, root: Path) -> tuple[dict[s
 
 def has_begun(folder: Path) -> bool:
     """Whether a folder is that of a study, be its definition lost."""
-    return os.path.lexists(folder / "study.yaml") or (folder / "study.db").exists()
+    return any(os.path.lexists(folder / name) for name in ("study.yaml", "space.yaml", "study.db"))
 
 
 def _values_of_begun(path: Path, name: str) -> dict[str, Any]:

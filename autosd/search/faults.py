@@ -37,7 +37,7 @@ POLICIES: Final[Mapping[Kind, Policy]] = MappingProxyType(
     {
         "diverged": Policy("a loss or a metric is not finite", 1, "never"),
         "error": Policy("the recipe raised an exception", 1, "never"),
-        "memory": Policy("the machine or the GPU ran out of memory", 2, "perhaps", alone=True),
+        "memory": Policy("the machine or the GPU ran out of memory", 2, "never", alone=True),
         "hung": Policy("an epoch took longer than its limit", 2, "perhaps"),
         "worker": Policy("the worker process died, or its GPU failed", 3, "perhaps"),
         "node": Policy("the machine of the worker was lost", 5, "certainly"),

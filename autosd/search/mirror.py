@@ -63,13 +63,13 @@ def _fill(fold: F, trials: Sequence[FrozenTrial]) -> F:
 
 _TRIALS = sqlalchemy.table(
     "trials",
-    *map(sqlalchemy.column, ("trial_id", "number")),
+    sqlalchemy.column("trial_id"),
     sqlalchemy.column("datetime_start", sqlalchemy.DateTime),
     sqlalchemy.column("datetime_complete", sqlalchemy.DateTime),
 )
-_PLACE = sqlalchemy.select(
-    _TRIALS.c.number, _TRIALS.c.datetime_start, _TRIALS.c.datetime_complete
-).where(_TRIALS.c.trial_id == sqlalchemy.bindparam("of_trial"))
+_TIMES = sqlalchemy.select(_TRIALS.c.datetime_start, _TRIALS.c.datetime_complete).where(
+    _TRIALS.c.trial_id == sqlalchemy.bindparam("of_trial")
+)
 _ATTRIBUTES = sqlalchemy.table(
     "trial_user_attributes", *map(sqlalchemy.column, ("trial_id", "key", "value_json"))
 )
@@ -136,11 +136,9 @@ class Mirror(BaseStorage):
     # Trials
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        trial_id = self._backend.create_new_trial(study_id, template_trial)
-        trial = copy.deepcopy(template_trial or optuna.trial.create_trial(state=TrialState.RUNNING))
-        self._stamp(trial, trial_id)
+        trial = self._backend._create_new_trial(study_id, template_trial)
         self._put(trial)
-        return trial_id
+        return trial._trial_id
 
     def set_trial_param(
         self,
@@ -168,7 +166,7 @@ class Mirror(BaseStorage):
             trial.state = state
             if values is not None:
                 trial.values = list(values)
-            self._stamp(trial, trial_id)
+            self._stamp(trial)
 
         self._change(trial_id, change)
         return True
@@ -234,12 +232,11 @@ class Mirror(BaseStorage):
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         return self._ids[trial_number]
 
-    def _stamp(self, trial: FrozenTrial, trial_id: int) -> None:
-        """Give a trial the number and the times that the database gave it."""
-        with self._backend.engine.begin() as connection:
-            number, start, complete = connection.execute(_PLACE, {"of_trial": trial_id}).one()
-        trial._trial_id, trial.number = trial_id, number
-        trial.datetime_start, trial.datetime_complete = start, complete
+    def _stamp(self, trial: FrozenTrial) -> None:
+        """Give a trial the times that the database gave it."""
+        with self._backend.engine.connect() as connection:
+            row = connection.execute(_TIMES, {"of_trial": trial._trial_id}).one()
+        trial.datetime_start, trial.datetime_complete = row
 
     def _change(self, trial_id: int, change: Callable[[FrozenTrial], None]) -> None:
         """Change a copy: who has asked before keeps what it was given."""

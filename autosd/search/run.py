@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -78,6 +79,7 @@ def run_search(
     accept_code: bool = False,
     fork: str | None = None,
     opened: Callable[[StudyFolder], object] = lambda folder: None,
+    begun: Callable[[StudyFolder], object] = lambda folder: None,
     ended: Callable[[Outcome], object] = lambda outcome: None,
 ) -> Outcome:
     """Begin the study of a definition under `root`, or go on with it, up to its finalists.
@@ -92,7 +94,9 @@ def run_search(
         watch: hears of every event.
         accept_code: go on although the code is another one than when the study began.
         fork: a study whose finished trials are taken over where they fit; None for none.
-        opened: called once with the study's folder before the first trial, the lock held.
+        opened: called once with the study's folder before anything of it is changed, the lock
+            held; may refuse it.
+        begun: called once when all is checked and recorded, before the first trial.
         ended: called once with what is returned, the study closed and the lock still held.
 
     Raises:
@@ -103,7 +107,7 @@ def run_search(
     """
     begin, watch = time.monotonic(), watch or Quiet()
     definition = ready.definition
-    resumed = (study_path(root, definition.name) / "study.yaml").exists()
+    resumed = os.path.lexists(study_path(root, definition.name) / "study.yaml")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     forking = planned(ready, root, fork, storage)
     with (
@@ -126,6 +130,7 @@ def run_search(
         with resumable():
             session = _Session(folder, ready.data, lock, cache, watch, machine.slots, accept_code)
             with contextlib.closing(session):
+                begun(folder)
                 worked = session.run(machine)
                 outcome = session.outcome(begin, resumed, worked)
             lock.check()
@@ -196,9 +201,13 @@ class _Session:
 
     def _check(self, accept_code: bool) -> None:
         """Read what the session goes by: what is wrong is told before anything is changed."""
-        definition, census = self.definition, ledger.census(self.study)
-        begins = census.counts.running or ending.goes_on(
-            census, definition.trials, definition.patience
+        definition, found = self.definition, ledger.census(self.study)
+        now = found.counts
+        room = definition.trials - now.counted - now.running - now.waiting
+        begins = (
+            ending.goes_on(found, definition.trials, definition.patience)
+            or now.running
+            or (room > 0 and queue.requests(self.folder.path))
         )
         for curve in torn(self.folder.path):
             self.watch.say(f"{curve}: its last epoch was cut short; {TORN}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from autosd import files, stored, yamlfile
-from autosd.errors import AutosdError
+from autosd.errors import AutosdError, NotAllowed
 from autosd.recipe import STUDY_NAME, StudyDefinition, nearest
 from autosd.search import address, code, environment, origin
 from autosd.search.changed import MAY_CHANGE, differences
@@ -212,8 +212,13 @@ class StudyFolder:
             return
         if not file.is_file():
             raise AutosdError(f"{file}: no such database; {WAY_OUT}")
-        with stored.sound(file, WAY_OUT), file.open("rb") as head:
-            whole = head.read(len(SQLITE)) == SQLITE
+        try:
+            with file.open("rb") as head:
+                whole = head.read(len(SQLITE)) == SQLITE
+        except PermissionError as error:
+            raise NotAllowed(
+                f"{file}: cannot be opened ({error.strerror}); check the folder's permissions"
+            ) from None
         if not whole:
             from autosd.search import store
 
@@ -310,9 +315,9 @@ class StudyFolder:
 
     def write_definition(self) -> None:
         """Record the definition, where `prepare` took up another than is recorded."""
-        path, text = self.path / "study.yaml", yamlfile.dumps(self.definition.mapping())
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            files.write_text(path, text)
+        path = self.path / "study.yaml"
+        if not path.exists() or StudyDefinition.read(path) != self.definition:
+            files.write_text(path, yamlfile.dumps(self.definition.mapping()))
 
     # The split of the data.
 

@@ -206,8 +206,11 @@ def _check_files(folder: Path, place: Path, sha256: Mapping[Any, str]) -> None:
             if not (place / name).resolve().is_relative_to(folder.resolve()):
                 raise AutosdError(f"{place / name}: leads out of {folder}; its files lie inside")
             found = _sha256(place / name)
-        except (OSError, RuntimeError) as error:  # the second is a link to itself
-            why = getattr(error, "strerror", None) or "a link in a circle"
+        except RuntimeError:  # what `resolve` raises
+            why = "a link in a circle"
+            raise AutosdError(f"{place / name}: cannot be read ({why}); {COPY_AGAIN}") from None
+        except OSError as error:
+            why = error.strerror or str(error)
             raise AutosdError(f"{place / name}: cannot be read ({why}); {COPY_AGAIN}") from None
         if found != sha256[name]:
             raise AutosdError(

@@ -212,7 +212,14 @@ def _content(path: Path) -> object:
 
 
 def _trials(path: Path) -> list[Any]:
-    tables = ("trials", "trial_values", "trial_params", "trial_intermediate_values")
+    tables = (
+        "trials",
+        "trial_values",
+        "trial_params",
+        "trial_intermediate_values",
+        "study_user_attributes",
+        "study_system_attributes",
+    )
     with contextlib.closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
         return [connection.execute(f"select * from {table}").fetchall() for table in tables]
 

@@ -286,14 +286,11 @@ def test_place_that_fails_now_and_then_is_blamed_on_the_trial_it_hits_each_time(
     assert failed == POLICIES["disk"].attempts
 
 
-@pytest.mark.parametrize("kind", ["worker", "memory"])
-def test_study_stops_where_many_trials_in_a_row_lose_their_worker_or_memory(
-    desk: Desk, kind: Kind
-) -> None:
-    desk.fail(desk.ask(), kind)
-    desk.fail(desk.ask(), kind)
+def test_study_stops_where_the_workers_of_many_trials_die_in_a_row(desk: Desk) -> None:
+    desk.fail(desk.ask(), "worker")
+    desk.fail(desk.ask(), "worker")
     with pytest.raises(EngineLost, match="3 attempts in a row"):
-        desk.fail(desk.ask(), kind)
+        desk.fail(desk.ask(), "worker")
     assert ledger.counts(desk.study).counted == 0
 
 
