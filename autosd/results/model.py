@@ -1,6 +1,7 @@
 """A trained model as the commands that use one see it, and where it comes from."""
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from autosd import stored
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, nearest
+from autosd.search.definition import has_begun
 from autosd.search.study import StudyFolder
+
+PUT_BACK = "put back a copy of it, or of the whole folder of the model"
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,12 +107,12 @@ def find_model(given: str, root: Path) -> Path:
     for path in (root / given, Path(given)):
         if (path / DESCRIPTION).is_file():
             return path
-        if (path / "study.yaml").is_file():
+        if has_begun(path):
             return _best(path)
     if Path(given).exists():
         raise AutosdError(
-            f"{given}: no model here ({DESCRIPTION} is missing); needed is the folder of a model, "
-            "such as the best/ of a study, or a study"
+            f"{given}: no model here ({DESCRIPTION} is missing or no file); put back a copy of it, "
+            "or name the folder of a model, such as the best/ of a study, or a study"
         )
     if "/" in given:
         raise AutosdError(f"{given}: no such folder")
@@ -119,11 +123,13 @@ def find_model(given: str, root: Path) -> Path:
 
 
 def _best(study: Path) -> Path:
-    if not (study / "best" / DESCRIPTION).is_file():
+    if not os.path.lexists(study / "best"):
         raise AutosdError(
             f"{study}: this study has no best/ yet, which its search writes at the end; the models "
             "of confirmation runs are in finalists/*/model"
         )
+    if not (study / "best" / DESCRIPTION).is_file():
+        raise AutosdError(f"{study / 'best' / DESCRIPTION}: is missing or no file; {PUT_BACK}")
     return study / "best"
 
 
@@ -151,13 +157,18 @@ def origin(model: Model) -> Origin:
     folder = model.folder.resolve()
     above = folder.parents[:LEVELS]
     study = next(
-        (StudyFolder.open(path) for path in above if (path / "study.yaml").is_file()), None
+        (StudyFolder.open(path) for path in above if os.path.lexists(path / "study.yaml")), None
     )
     beside = [path / "recipe.yaml" for path in (folder, folder.parent)]
-    recipe = next((Recipe.read(path) for path in beside if path.is_file()), None)
+    recipe = next((_recipe(path) for path in beside if path.is_file()), None)
     if recipe is None and study is not None:
         recipe = study.definition.recipe
     return Origin(study, recipe, _trained_on(model))
+
+
+def _recipe(path: Path) -> Recipe:
+    with stored.sound(path, PUT_BACK):
+        return Recipe.read(path)
 
 
 def _trained_on(model: Model) -> tuple[str, ...]:

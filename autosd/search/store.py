@@ -101,9 +101,10 @@ def broken(path: Path, error: Exception) -> AutosdError:
     """What to say of a database file that gave this error."""
     reason = _reason(error)
     may = os.access(path.parent, os.W_OK) and (os.access(path, os.W_OK) or not path.exists())
-    if any(word in reason for word in DISK_WORDS) or ("unable to open" in reason and may):
+    denied = "unable to open" in reason or "readonly" in reason  # also what a full disk comes to
+    if any(word in reason for word in DISK_WORDS) or (denied and may):
         return EngineLost(f"{path}: cannot be written ({reason}); {KEPT}")
-    if "unable to open" in reason or "readonly" in reason or "locked" in reason:
+    if denied or "locked" in reason:
         return NotAllowed(f"{path}: cannot be opened ({reason}); check the folder's permissions")
     return StorageBroken(
         f"{path}: not readable as the database of a study ({reason}); put back a copy of it, or "

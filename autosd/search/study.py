@@ -103,7 +103,7 @@ class StudyFolder:
             AutosdError: no study, or a file of it is broken; names the file and the way out.
         """
         path = path.resolve()
-        if not (path / "study.yaml").is_file():
+        if not os.path.lexists(path / "study.yaml"):
             raise AutosdError(f"{path}: no study here (study.yaml is missing)")
         try:
             stored.check_end(path / "study.yaml")
@@ -342,7 +342,11 @@ class StudyFolder:
         """Append to `split.json` that `who` read the test part at `when`."""
         path = self.path / "split.json"
         readings = [*self.test_readings(), {"who": who, "when": when}]
-        files.write_json(path, {**origin.read_json(path), "test_readings": readings})
+        known = origin.read_json(path)
+        with stored.sound(path, WAY_OUT):
+            if not isinstance(known.get("counts"), dict) or "fingerprint" not in known:
+                raise ValueError("no counts or no fingerprint")
+        files.write_json(path, {**known, "test_readings": readings})
 
     def test_readings(self) -> list[dict[str, str]]:
         """Every recorded reading of the test part."""

@@ -131,7 +131,10 @@ def test_every_call_that_fails_once_loses_doubles_and_changes_nothing(campaign, 
     for record in (campaign.ends, campaign.witnesses, campaign.wrong):
         record.clear()
     for number in range(1, len(campaign.calls) + 1):
-        campaign.inject(Fault(number, **WAYS[(number + turn) % len(WAYS)]))
+        way = WAYS[(number + turn) % len(WAYS)]
+        if campaign.calls[number - 1].startswith("unlink") and way in (HALF, ONCE):
+            way = BROKEN  # a full disk does not keep a file from going
+        campaign.inject(Fault(number, **way))
     with capsys.disabled():
         print(f"\nturn {turn}: {campaign.summary()}")
     assert not campaign.wrong, "\n".join(campaign.wrong)

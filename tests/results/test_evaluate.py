@@ -1,6 +1,7 @@
 """Scores of a model: the ones its study has, and a true word on which images they are of."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -171,8 +172,10 @@ def test_a_study_stands_for_its_best(root: Path) -> None:
     best = root / "tiny/best"
     for given in ("tiny", "tiny/best", str(root / "tiny"), str(best)):
         assert open_model(given, root).folder.samefile(best)
-    for name in ("model.json", "model.safetensors"):
-        (best / name).unlink()
+    (best / "model.json").unlink()
+    with pytest.raises(AutosdError, match=r"best/model\.json: is missing.*put back a copy"):
+        open_model("tiny", root)
+    shutil.rmtree(best)
     with pytest.raises(AutosdError, match=r"has no best/ yet"):
         open_model("tiny", root)
     with pytest.raises(AutosdError, match=r"no model or study 'tini'.*Did you mean 'tiny'"):
