@@ -1,5 +1,6 @@
 """The README's promises that a test can hold."""
 
+import importlib.util
 import re
 import subprocess
 from pathlib import Path
@@ -45,3 +46,20 @@ def test_every_link_leads_to_a_file():
 def test_every_command_of_the_readme_exists(invoke):
     for name in sorted(set(re.findall(r"`autosd (\w+)", README))):
         assert invoke(name, "--help").exit_code == 0, name
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_tables_are_those_of_the_files_they_name(page: str):
+    place = ROOT / "docs/results/tables.py"
+    spec = importlib.util.spec_from_file_location("tables", place)
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert tables.written(text) == text
+
+
+def test_the_page_of_results_holds_every_table_there_is():
+    page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    files = sorted(path.name for path in (ROOT / "docs/results").glob("*.csv"))
+    assert files
+    assert all(f"<!-- {name} -->\n| recipe |" in page for name in files)
