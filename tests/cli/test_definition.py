@@ -102,5 +102,5 @@ def test_every_shipped_study_is_a_definition():
 def test_a_study_folder_under_another_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "renamed").mkdir()
     (tmp_path / "renamed/study.yaml").write_text("{name: first, recipe: {data: digits}}")
-    with pytest.raises(AutosdError, match="is the study 'first'; its folder must have that name"):
+    with pytest.raises(AutosdError, match="is the study 'first'; to go on, move its folder"):
         base_values("renamed", None, tmp_path)
