@@ -7,6 +7,7 @@ study folder: what is finished is not repeated, what was interrupted goes on at 
 need be no search, and so no study database.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -251,7 +252,7 @@ class _Work:
             for entry in self.field.entries
             for run in self.runs(entry)
             if (self.path / run.name / "model" / "model.json").is_file()
-            and not (self.path / run.name / TEST).is_file()
+            and not os.path.lexists(self.path / run.name / TEST)
         ]
         if not waiting:
             return
