@@ -4,14 +4,16 @@ For writers (`search`) and readers (`status`, `best`, `dashboard`) alike; neithe
 A folder may be copied or moved: it holds relative paths only.
 """
 
+import contextlib
 import os
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from autosd import files, stored, yamlfile
-from autosd.errors import AutosdError, NotAllowed
+from autosd.errors import AutosdError
 from autosd.recipe import STUDY_NAME, StudyDefinition, nearest
 from autosd.search import address, code, environment, origin
 from autosd.search.changed import MAY_CHANGE, differences
@@ -23,10 +25,6 @@ from autosd.stored import WAY_OUT
 
 if TYPE_CHECKING:  # imported where the database is opened: who only looks needs no Optuna
     import optuna
-
-
-SQLITE = b"SQLite format 3\0"
-"""How every database file begins."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class StudyFolder:
         path = study_path(root, definition.name)
         if os.path.lexists(path / "study.yaml"):
             folder = cls.open(path, storage=storage)
-            folder.check_storage()
+            folder._check_database()
             held = holding(folder.lock_path)
             if held is not None:
                 from autosd.search import lease
@@ -206,23 +204,30 @@ class StudyFolder:
             raise self.unknown() from None
 
     def check_storage(self) -> None:
-        """Refuse a study whose database file is missing or none."""
+        """Refuse a study whose database file is missing."""
+        file = address.sqlite_path(self.url)
+        if file is not None and not file.is_file():
+            raise AutosdError(f"{file}: no such database; {WAY_OUT}")
+
+    def _check_database(self) -> None:
+        """Refuse a file in the place of the database before whatever opens it makes one of it.
+
+        By SQLite itself: who opens and closes the file otherwise takes away the locks that other
+        connections of this process hold.
+        """
+        from autosd.search import sqlitefile, store
+
+        self.check_storage()
         file = address.sqlite_path(self.url)
         if file is None:
             return
-        if not file.is_file():
-            raise AutosdError(f"{file}: no such database; {WAY_OUT}")
         try:
-            with file.open("rb") as head:
-                whole = head.read(len(SQLITE)) == SQLITE
-        except PermissionError as error:
-            raise NotAllowed(
-                f"{file}: cannot be opened ({error.strerror}); check the folder's permissions"
-            ) from None
-        if not whole:
-            from autosd.search import store
-
-            raise store.broken(file, ValueError("is no SQLite database"))
+            with contextlib.closing(sqlitefile.reader(file)) as connection:
+                known = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        except sqlite3.Error as error:
+            raise store.broken(file, error) from None
+        if known is None:
+            raise store.broken(file, ValueError("it is empty"))
 
     def unknown(self) -> AutosdError:
         """What to say of a storage that has no study of this name."""
