@@ -349,7 +349,8 @@ class StudyFolder:
         readings = [*self.test_readings(), {"who": who, "when": when}]
         known = origin.read_json(path)
         with stored.sound(path, WAY_OUT):
-            if not isinstance(known.get("counts"), dict) or "fingerprint" not in known:
+            counted = all(isinstance(count, int) for count in known["counts"].values())
+            if not counted or not isinstance(known["fingerprint"], str):
                 raise ValueError("no counts or no fingerprint")
         files.write_json(path, {**known, "test_readings": readings})
 
