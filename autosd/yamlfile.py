@@ -15,9 +15,8 @@ PLAIN = (*NUMBERS, *(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "s
 """What a recipe or study may hold; a date is a text, and there are no sets and no bytes."""
 
 
-_Dumper = getattr(
-    yaml, "CSafeDumper", yaml.SafeDumper
-)  # some 4 times as fast, where libyaml is there
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""With libyaml where it is there: every trial's recipe is written while a slot waits."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -108,12 +107,7 @@ def read(path: Path) -> Any:
 
 def dumps(value: Any) -> str:
     """YAML text of plain values, keys in the given order."""
-    return str(
-        yaml.dump(
-            value,
-            Dumper=_Dumper,
-            sort_keys=False,
-            allow_unicode=True,
-            default_flow_style=None,
-        )
+    text = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None
     )
+    return str(text)
