@@ -17,7 +17,7 @@ class Curve:
     """`history.jsonl` of a training run, which its driver alone writes."""
 
     def __init__(self, path: Path) -> None:
-        """Take up what is there; a line torn by a crash is cut off.
+        """Take up what is there; a record torn by a crash is cut off.
 
         Raises:
             CurveBroken: a whole line is no record; nothing is changed.
@@ -26,7 +26,7 @@ class Curve:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.epochs = {record["epoch"] for record in read(path)}
         if path.exists():
-            _cut(path)
+            _mend(path)
 
     def add(self, records: Iterable[dict[str, Any]]) -> None:
         """Append the epochs that are missing."""
@@ -39,27 +39,38 @@ class Curve:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Records of all whole lines; none where there is no file.
+    """Records of all whole lines, the last of which may lack its end; none without a file.
 
     Raises:
         CurveBroken: a whole line is no record.
     """
     if not path.exists():
         return []
-    whole = path.read_bytes().split(b"\n")[:-1]
-    return [_record(path, number, line) for number, line in enumerate(whole, start=1)]
+    content = path.read_bytes()
+    lines = content[: _end(content)].split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return [_record(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
 def torn(study: Path) -> list[str]:
-    """Curves below a study's folder whose last line is not whole, or which have none."""
+    """Curves below a study's folder whose last record is not whole, or which have none."""
     paths = sorted(study.glob("*/*/history.jsonl"))
-    return [path.relative_to(study).as_posix() for path in paths if not _ends_whole(path)]
+    return [path.relative_to(study).as_posix() for path in paths if not _whole(path.read_bytes())]
 
 
-def _ends_whole(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 1))
-        return file.read() == b"\n"
+def _whole(content: bytes) -> bool:
+    return 0 < len(content) == _end(content)
+
+
+def _end(content: bytes) -> int:
+    """Where the last whole record ends: a torn one is no JSON, as its brace is missing."""
+    begin = content.rfind(b"\n") + 1
+    try:
+        json.loads(content[begin:])
+    except (ValueError, RecursionError):
+        return begin
+    return len(content)
 
 
 def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
@@ -73,12 +84,15 @@ def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
         ) from None
 
 
-def _cut(path: Path) -> None:
+def _mend(path: Path) -> None:
     content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
+    end = _end(content)
+    if end < len(content):
         with path.open("r+b") as file:
-            file.truncate(whole)
+            file.truncate(end)
+    elif content and not content.endswith(b"\n"):
+        with path.open("ab") as file:
+            file.write(b"\n")
 
 
 def _plain(value: Any) -> Any:

@@ -198,6 +198,7 @@ class StudyFolder:
                 )
                 origin.check_origin(study.user_attrs, self.name, self.path, self.url)
                 if not read_only:
+                    storage.get_study_system_attrs(study._study_id)  # what the dashboard is told
                     self._guard(storage)
                 return study
         except KeyError:

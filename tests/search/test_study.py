@@ -1,7 +1,9 @@
 """The study folder: made, found, resumed, refused, broken; records for readers."""
 
+import contextlib
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -283,6 +285,17 @@ def test_a_broken_database_is_named_with_the_way_out(folder: StudyFolder) -> Non
     for broken in (folder.records, folder.load, lambda: folder.load(read_only=False)):
         with pytest.raises(StorageBroken, match=r"study\.db: not readable.*start the study anew"):
             broken()
+
+
+def test_what_the_dashboard_is_told_is_read_before_it_is_written_anew(folder: StudyFolder) -> None:
+    with contextlib.closing(sqlite3.connect(folder.path / "study.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO study_system_attributes (study_id, key, value_json) "
+            "SELECT study_id, 'dashboard:note_str:0', '\"cut' FROM studies"
+        )
+    with pytest.raises(StorageBroken, match=r"study\.db: not readable.*start the study anew"):
+        folder.load(read_only=False)
+    close(folder.load())
 
 
 def test_a_missing_or_foreign_database_is_named(folder: StudyFolder, tmp_path: Path) -> None:
