@@ -161,7 +161,10 @@ def student(best: Path) -> tuple[Recipe, str] | None:
     with stored.sound(best / "recipe.yaml", WRITE_ANEW):
         recipe = Recipe.read(best / "recipe.yaml")
     with stored.sound(path, WRITE_ANEW):
-        origin: str = stored.load(path)["origin"]
+        facts = stored.load(path)
+        origin: str = facts["origin"]
         if origin not in ORIGINS:
             raise ValueError(f"origin is {origin!r:.60}")
+        if facts["seed"] != recipe.seed:
+            raise ValueError(f"seed is {facts['seed']!r:.60}, recipe.yaml says {recipe.seed}")
     return recipe, origin

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from autosd.errors import AutosdError
 from autosd.results.best import replace, restore, write_from_confirmation
 from autosd.results.outcome import winner
 from autosd.search.study import StudyFolder
@@ -74,3 +75,11 @@ def test_the_card_follows_the_finalists_while_the_winner_stays(root: Path):
     card.write_text(new.replace("## How its recipe compares", "## Of an earlier search"))
     assert write_from_confirmation(folder, winner(folder))
     assert card.read_text() == new
+
+
+def test_a_recipe_with_another_seed_than_its_student_is_named(root: Path):
+    folder = StudyFolder.find("tiny", root)
+    recipe = folder.best / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("seed: 1000", "seed: 10"))
+    with pytest.raises(AutosdError, match=r"seed is 1000, recipe.yaml says 10\).*put back"):
+        write_from_confirmation(folder, winner(folder))
