@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autosd import stored, yamlfile
+from autosd.errors import AutosdError
 from autosd.files import write_json, write_text
 from autosd.recipe import Recipe
 from autosd.results.card import Card, table, text
@@ -153,11 +154,13 @@ def student(best: Path) -> tuple[Recipe, str] | None:
     """Recipe and origin of the student in `best/`; None where there is none.
 
     Raises:
-        AutosdError: the file of one of them is damaged; names it and the way out.
+        AutosdError: a file is damaged or lost, or `best` is no folder; names it and the way out.
     """
-    path = best / "metrics.json"
-    if not path.is_file() or not all((best / name).is_file() for name in MODEL):
+    if best.is_symlink() or (best.exists() and not best.is_dir()):
+        raise AutosdError(f"{best}: is no folder of its own; {WRITE_ANEW}")
+    if not all((best / name).is_file() for name in MODEL):
         return None
+    path = best / "metrics.json"
     with stored.sound(best / "recipe.yaml", WRITE_ANEW):
         recipe = Recipe.read(best / "recipe.yaml")
     with stored.sound(path, WRITE_ANEW):

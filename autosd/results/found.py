@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autosd import stored
 from autosd.recipe import StudyDefinition
 from autosd.results.attachments import attach, write_note
 from autosd.results.best import student, write_from_confirmation
@@ -18,6 +19,7 @@ from autosd.search.capacity import crowding
 from autosd.search.cluster import Cluster
 from autosd.search.engines import EngineChoice, slots_of
 from autosd.search.forked import record
+from autosd.search.lists import TRAIN_AGAIN, read_records
 from autosd.search.progress import Watch
 from autosd.search.ready import Ready, check
 from autosd.search.run import Outcome, run_search
@@ -143,16 +145,23 @@ def search(
         watch=watch,
         accept_code=accept_code,
         fork=fork,
-        opened=_check_best,
+        opened=_check_students,
         begun=write_note,
         ended=lambda outcome: ends.append(_end(outcome)),
     )
     return ends[0]
 
 
-def _check_best(folder: StudyFolder) -> None:
-    """Tell of a damaged `best/` now, not when all trainings have ended."""
+def _check_students(folder: StudyFolder) -> None:
+    """Tell of a damaged student now, not when all trainings have ended and it is the winner."""
+    from autosd.training.export import check_exported
+
     student(folder.best)
+    for one in read_records(folder.finalists):
+        model = one.folder / "model"
+        if model.exists():
+            with stored.sound(model, TRAIN_AGAIN):
+                check_exported(model)
 
 
 def _end(outcome: Outcome) -> Found:

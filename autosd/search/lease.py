@@ -218,12 +218,11 @@ def refuse_elsewhere(url: str, study: str, lock: Path) -> None:
     """Refuse what another machine runs, before anything heavy is imported; writes nothing.
 
     Raises:
+        AutosdError: the database cannot be asked.
         StudyLocked: names host, process and start.
     """
-    try:
+    with store.readable(url):
         found = elsewhere(url, study, lock)
-    except SQLAlchemyError:  # said in full where the storage is opened
-        return
     if found is not None:
         raise _refusal(study, found)
 

@@ -18,7 +18,7 @@ from autosd import stored, yamlfile
 from autosd.errors import AutosdError
 from autosd.files import write_json, write_text
 from autosd.recipe import Recipe
-from autosd.search import errorfile
+from autosd.search import curve, errorfile
 from autosd.search.curve import Curve
 from autosd.search.faults import goes_again, must_be_alone
 from autosd.search.floor import Floor
@@ -205,6 +205,8 @@ class ListBridge:
         path, result = self.folder(run, "job.json"), self.folder(run, "result.json")
         if os.path.lexists(result) and not result.is_file():
             yield f"{result}: is no file, or leads to none; {TRAIN_AGAIN}"
+        if not result.exists():
+            curve.read(self.folder(run, "history.jsonl"))
         if not path.exists():
             return
         words, wanted = {"data": "other data", "train_on": "other parts"}, self._identity(run)

@@ -77,6 +77,7 @@ def refuse_if_driven_elsewhere(lock: Path, url: str) -> None:
         url: its storage.
 
     Raises:
+        AutosdError: the server cannot be asked.
         StudyLocked: names host, process and start.
     """
     if sqlite_path(url) is None:

@@ -12,11 +12,10 @@ from typing import Any
 import optuna
 
 from autosd.data.dataset import Data
-from autosd.search import census, code, ending, finalists, ledger, queue
+from autosd.search import census, code, curve, ending, finalists, ledger, queue
 from autosd.search.blame import resumable
 from autosd.search.bridge import Search, StudyBridge
 from autosd.search.chain import ChainBridge
-from autosd.search.curve import torn
 from autosd.search.engines import Engine, EngineChoice
 from autosd.search.finalists import Candidate, Finalist
 from autosd.search.floor import Floor
@@ -209,8 +208,11 @@ class _Session:
             or now.running
             or (room > 0 and queue.requests(self.folder.path))
         )
-        for curve in torn(self.folder.path):
-            self.watch.say(f"{curve}: its last epoch was cut short; {TORN}")
+        for path in curve.torn(self.folder.path):
+            self.watch.say(f"{path}: its last epoch was cut short; {TORN}")
+        for record in self.folder.records(self.study):
+            if record.state in ("running", "waiting"):
+                curve.read(self.folder.trial(record.lineage) / "history.jsonl")
         finalists.read_chosen(self.folder.finalists)
         read_records(self.folder.finalists)
         missing = self.confirm.missing(self._runs(self._candidates()))

@@ -75,9 +75,7 @@ def readable(url: str) -> Iterator[None]:
         yield
     except (*DATABASE_ERRORS, ValueError) as error:
         path = sqlite_path(url)
-        if path is None:
-            raise AutosdError(f"storage {shown(url)}: {_reason(error)}") from None
-        raise broken(path, error) from None
+        raise (_unreached(url, error) if path is None else broken(path, error)) from None
 
 
 @contextlib.contextmanager
@@ -100,16 +98,25 @@ def storage_of(study: optuna.Study) -> optuna.storages.RDBStorage:
 def broken(path: Path, error: Exception) -> AutosdError:
     """What to say of a database file that gave this error."""
     reason = _reason(error)
-    may = os.access(path.parent, os.W_OK) and (os.access(path, os.W_OK) or not path.exists())
+    files = (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm")))
+    may = os.access(path.parent, os.W_OK) and all(map(_writable, files))
     denied = "unable to open" in reason or "readonly" in reason  # also what a full disk comes to
     if any(word in reason for word in DISK_WORDS) or (denied and may):
         return EngineLost(f"{path}: cannot be written ({reason}); {KEPT}")
     if denied or "locked" in reason:
-        return NotAllowed(f"{path}: cannot be opened ({reason}); check the folder's permissions")
+        return NotAllowed(
+            f"{path}: cannot be opened ({reason}); check the permissions of its folder and of "
+            f"{', '.join(file.name for file in files)}, and that they are files"
+        )
     return StorageBroken(
         f"{path}: not readable as the database of a study ({reason}); put back a copy of it, or "
         "move the study folder away and start the study anew"
     )
+
+
+def _writable(path: Path) -> bool:
+    """Whether SQLite may write a file: it is one, or may be made."""
+    return not os.path.lexists(path) or (path.is_file() and os.access(path, os.W_OK))
 
 
 def _reason(error: BaseException) -> str:
@@ -165,12 +172,17 @@ def _open_server(url: str) -> optuna.storages.RDBStorage:
             parsed.render_as_string(hide_password=False), engine_kwargs=engine
         )
     except (*DATABASE_ERRORS, ImportError) as error:
-        reason = _reason(error)
-        for secret in (parsed.password, *(parsed.query.get(name) for name in SECRETS)):
-            reason = reason.replace(str(secret), "***") if secret else reason
-        if parsed.password is None:
-            reason += f"; a password is taken from {PASSWORD_VARIABLE}"
-        raise AutosdError(f"storage {shown(url)}: {reason}") from None
+        raise _unreached(url, error) from None
+
+
+def _unreached(url: str, error: Exception) -> AutosdError:
+    """What to say of a server that gave this error."""
+    parsed, reason = server(url), _reason(error)
+    for secret in (parsed.password, *(parsed.query.get(name) for name in SECRETS)):
+        reason = reason.replace(str(secret), "***") if secret else reason
+    if parsed.password is None:
+        reason += f"; a password is taken from {PASSWORD_VARIABLE}"
+    return AutosdError(f"storage {shown(url)}: {reason}")
 
 
 def _end_halted(connection: Any, record: object) -> None:

@@ -17,6 +17,7 @@ from autosd.errors import AutosdError
 from autosd.recipe import STUDY_NAME, StudyDefinition, nearest
 from autosd.search import address, code, environment, origin
 from autosd.search.changed import MAY_CHANGE, differences
+from autosd.search.definition import has_begun
 from autosd.search.lock import StudyLock, holding
 from autosd.search.records import TrialRecord, records
 from autosd.search.requests import refuse_if_driven
@@ -101,7 +102,9 @@ class StudyFolder:
             AutosdError: no study, or a file of it is broken; names the file and the way out.
         """
         path = path.resolve()
-        if not os.path.lexists(path / "study.yaml"):
+        if not (path / "study.yaml").is_file():
+            if has_begun(path):
+                raise AutosdError(f"{path / 'study.yaml'}: is missing or no file; {WAY_OUT}")
             raise AutosdError(f"{path}: no study here (study.yaml is missing)")
         try:
             stored.check_end(path / "study.yaml")
@@ -121,10 +124,8 @@ class StudyFolder:
             AutosdError: no such study; names the ones there are.
         """
         for path in (root / name, Path(name)):
-            if (path / "study.yaml").is_file():
+            if has_begun(path):
                 return cls.open(path, storage=storage)
-            if (path / "study.db").exists():
-                raise AutosdError(f"{path / 'study.yaml'}: is missing or no file; {WAY_OUT}")
         known = study_names(root)
         there = f"there are: {', '.join(known)}." if known else "there is none yet."
         raise AutosdError(f"no study '{name}' in {root}; {there}{nearest(name, known)}")
@@ -201,8 +202,11 @@ class StudyFolder:
                     storage.get_study_system_attrs(study._study_id)  # what the dashboard is told
                     self._guard(storage)
                 return study
-        except KeyError:
-            raise self.unknown() from None
+        except BaseException as error:
+            store.close(storage)
+            if isinstance(error, KeyError):
+                raise self.unknown() from None
+            raise
 
     def check_storage(self) -> None:
         """Refuse a study whose database file is missing."""
@@ -211,7 +215,7 @@ class StudyFolder:
             raise AutosdError(f"{file}: no such database; {WAY_OUT}")
 
     def _check_database(self) -> None:
-        """Refuse a file in the place of the database before whatever opens it makes one of it.
+        """Refuse what is no database of this study before whatever opens it makes one of it.
 
         By SQLite itself: who opens and closes the file otherwise takes away the locks that other
         connections of this process hold.
@@ -224,11 +228,12 @@ class StudyFolder:
             return
         try:
             with contextlib.closing(sqlitefile.reader(file)) as connection:
-                known = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+                question = "SELECT 1 FROM studies WHERE study_name = ?"
+                known = connection.execute(question, (self.name,)).fetchone()
         except sqlite3.Error as error:
             raise store.broken(file, error) from None
         if known is None:
-            raise store.broken(file, ValueError("it is empty"))
+            raise self.unknown()
 
     def unknown(self) -> AutosdError:
         """What to say of a storage that has no study of this name."""
@@ -335,6 +340,8 @@ class StudyFolder:
         """
         path = self.path / "split.json"
         if not path.exists():
+            if self._trained():
+                raise AutosdError(f"{path}: is missing or no file; {WAY_OUT}")
             known = {"counts": dict(counts), "fingerprint": fingerprint, "test_readings": []}
             files.write_json(path, known)
         elif origin.read_json(path).get("fingerprint") != fingerprint:
@@ -343,6 +350,10 @@ class StudyFolder:
                 f"with ({path.name} has another fingerprint); put back what was there, or start a "
                 "new study with --name"
             )
+
+    def _trained(self) -> bool:
+        """Whether a run has begun, which none does before the split is recorded."""
+        return any(self.path.glob("*/*/recipe.yaml"))
 
     def record_test_reading(self, who: str, when: str) -> None:
         """Append to `split.json` that `who` read the test part at `when`."""

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from autosd.errors import AutosdError
 from autosd.results.glance import glance
 from autosd.results.state import sweep_if_free
 from autosd.results.stopping import stop
 from autosd.search import ledger
+from autosd.search.address import PASSWORD_VARIABLE
 from autosd.search.lock import StudyLocked
 from autosd.search.study import StudyFolder, close
 
@@ -154,7 +156,9 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.db
-def test_a_server_knows_one_driver_and_a_late_one_writes_nothing(tmp_path: Path, url: str) -> None:
+def test_a_server_knows_one_driver_and_a_late_one_writes_nothing(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two folders stand for two machines: neither sees the lock of the other."""
     one, two = tmp_path / "one", tmp_path / "two"
     with driver(one, "--storage", url, sleep=0.5) as late:
@@ -168,6 +172,10 @@ def test_a_server_knows_one_driver_and_a_late_one_writes_nothing(tmp_path: Path,
         seen = glance(StudyFolder.open(two / "s", storage=url)).owner
         assert seen is not None
         assert seen.pid == late.pid
+        if servers.PASSWORD in url:  # which is not stored
+            with pytest.raises(AutosdError, match=rf"^storage .*; .* from {PASSWORD_VARIABLE}$"):
+                stop("s", two)
+            monkeypatch.setenv(PASSWORD_VARIABLE, servers.PASSWORD)
         with pytest.raises(StudyLocked, match=f"with autosd stop {one / 's'};"):
             stop("s", two)
         late.send_signal(signal.SIGSTOP)
