@@ -141,7 +141,7 @@ def test_the_commands_live_with_a_hundred_thousand_classes(tmp_path: Path):
     assert "would take 20.0 GB" in said
     assert not (tmp_path / "c.csv").exists()
     assert "trials on" in autosd(tmp_path, "search", "many.yaml", "--dry-run")
-    large = ["--set", "data.split.val=60000"]
+    large = ["--set", "data.split.select=60000"]
     assert "GB of memory" in autosd(tmp_path, "search", "many.yaml", *large, code=2)
     wide = ["--space", "toast", "--name", "wide"]
     assert "GiB" in autosd(tmp_path, "search", "many.yaml", *wide, code=2)
