@@ -113,7 +113,12 @@ def write_images(folder: Path) -> None:
 def autosd(folder: Path, *words: str, code: int = 0) -> str:
     """What a command says, in at most 8 GiB."""
     command = [part.replace("{limit}", str(8 * 2**30)) for part in COMMAND]
-    environment = {**os.environ, "OMP_NUM_THREADS": "2", "XDG_CACHE_HOME": str(folder / "cache")}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "2",
+        "MALLOC_ARENA_MAX": "1",  # what the allocator keeps differs by gigabytes from run to run
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
     done = subprocess.run(
         [*command, *words],
         cwd=folder,
