@@ -148,7 +148,7 @@ def opened() -> Opened:
 
 
 FEW = {
-    "status tiny": (["study.yaml", "study.db", "finalists/chosen.json", "best/metrics.json"], 11),
+    "status tiny": (["study.yaml", "study.db", "finalists/chosen.json", "best/metrics.json"], 12),
     "best tiny": (["space.yaml", "storage.json", "finalists/cross_entropy-1000/result.json"], 9),
     "autosd.load best": (["best/model.json", "best/model.safetensors"], 6),
 }

@@ -62,9 +62,16 @@ def wait_for_a_trial(process: subprocess.Popen[str], study: Path) -> None:
 
 
 def halt_in_a_trial(process: subprocess.Popen[str], study: Path) -> None:
-    """Stop the driver of a study at its third trial."""
+    """Stop the driver of a study at its third trial, between two files.
+
+    One that has asked whether the study is its own and is stopped before the rename ends that write.
+    """
     wait_for_a_trial(process, study)
     process.send_signal(signal.SIGSTOP)
+    while any(study.glob("trials/*/.*")):
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.003)
+        process.send_signal(signal.SIGSTOP)
 
 
 def come_back(process: subprocess.Popen[str]) -> str:
