@@ -8,7 +8,8 @@ from typer.testing import CliRunner, Result
 
 from autosd.cli.main import app
 
-COMMAND = [sys.executable, "-c", "from autosd.cli.main import main; main()"]
+COMMAND = [sys.executable, "-P", "-c", "from autosd.cli.main import main; main()"]
+"""As the installed script, which does not look for modules in the working folder."""
 
 
 @pytest.fixture

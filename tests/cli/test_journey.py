@@ -19,7 +19,11 @@ SEARCH = ["search", "--epochs", "2", "--trials", "8", "--space", "label_smoothin
 
 @pytest.fixture(scope="module")
 def journey(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("journey")
+    """The working folder, with files of the user's that have names of modules in use."""
+    folder = tmp_path_factory.mktemp("journey")
+    for name in ("random.py", "torch.py", "autosd.py"):
+        (folder / name).write_text("raise RuntimeError('a file of the user was imported')\n")
+    return folder
 
 
 def run(command: list[str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

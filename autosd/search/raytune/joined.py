@@ -20,6 +20,7 @@ from autosd.search.capacity import room_on
 from autosd.search.cluster import Cluster
 from autosd.search.place import Place
 from autosd.search.raytune.fitness import unfit, versions
+from autosd.search.raytune.modules import OwnModules
 from autosd.search.raytune.supply import open_depot
 
 KNOCK_SECONDS = 60.0
@@ -43,7 +44,12 @@ def join(cluster: Cluster) -> None:
         return
     leave()
     _knock(cluster.address)
-    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(
+        address=cluster.address,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        job_config=OwnModules(),
+    )
     _joined = cluster
     _check_nodes(cluster)
 

@@ -7,6 +7,7 @@ import secrets
 import psutil
 import ray
 
+from autosd.search.raytune.modules import OwnModules
 from autosd.search.scratch import Scratch
 
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -42,6 +43,7 @@ class LocalCore:
                 logging_level=logging.ERROR,
                 object_store_memory=OBJECT_STORE_BYTES,
                 _temp_dir=str(self.scratch.path),
+                job_config=OwnModules(),
             )
         finally:
             self._core = [p for p in psutil.Process().children() if p not in before]
