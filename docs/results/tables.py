@@ -5,7 +5,8 @@
 
 FILE.csv is what `autosd compare` leaves in the study's folder as compare/compare*.csv; the files
 here are copies of it. In a page, a table stands between `<!-- FILE.csv -->` and `<!-- end -->`;
-behind the name, `first=N` keeps the first rows only.
+behind the name, `first=N` keeps the first rows only, and `seconds=OTHER.csv` takes the seconds from
+the runs of another file, which had the machine for themselves.
 """
 
 import csv
@@ -18,7 +19,9 @@ from autosd.results.numbers import mean_and_sd
 
 HERE = Path(__file__).parent
 PAGES = (HERE.parent / "results.md", HERE.parent.parent / "README.md")
-MARKED = re.compile(r"(<!-- (\S+\.csv)(?: first=(\d+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKED = re.compile(
+    r"(<!-- (\S+\.csv)(?: first=(\d+))?(?: seconds=(\S+\.csv))? -->\n).*?(<!-- end -->)", re.DOTALL
+)
 HEAD = (
     "recipe",
     "n",
@@ -29,16 +32,32 @@ HEAD = (
     "test NLL",
     "epochs",
     "cost of a step",
+    "seconds an epoch",
 )
 Row = Mapping[str, str]
 
 
-def table(path: Path, first: int | None = None) -> str:
-    """A comparison as Markdown, the rows in the file's order: cross-entropy, then best to worst."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [_cells(row) for row in csv.DictReader(file)][:first]
+def table(path: Path, first: int | None = None, times: Path | None = None) -> str:
+    """A comparison as Markdown, the rows in the file's order: cross-entropy, then best to worst.
+
+    Args:
+        path: the comparison.
+        first: how many rows; None for all.
+        times: the comparison to take the seconds from; None for this one.
+    """
+    seconds = {row["recipe"]: _epoch_seconds(row) for row in _read(times or path)}
+    rows = [[*_cells(row), seconds.get(row["recipe"], "-")] for row in _read(path)[:first]]
     lines = [HEAD, ["---"] * len(HEAD), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _read(path: Path) -> list[Row]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _epoch_seconds(row: Row) -> str:
+    return f"{float(row['seconds']) / float(row['epochs']):.1f}"
 
 
 def _cells(row: Row) -> list[str]:
@@ -78,8 +97,9 @@ def written(page: str) -> str:
     """A page with each of its tables made anew."""
 
     def remade(found: re.Match[str]) -> str:
-        opening, name, first, end = found.groups()
-        return opening + table(HERE / name, int(first) if first else None) + end
+        opening, name, first, times, end = found.groups()
+        rows = int(first) if first else None
+        return opening + table(HERE / name, rows, HERE / times if times else None) + end
 
     return MARKED.sub(remade, page)
 

@@ -64,7 +64,7 @@ def wait_for_a_trial(process: subprocess.Popen[str], study: Path) -> None:
 def halt_in_a_trial(process: subprocess.Popen[str], study: Path) -> None:
     """Stop the driver of a study at its third trial, between two files.
 
-    One that has asked whether the study is its own and is stopped before the rename ends that write.
+    One that has asked whether the study is its own and is stopped before the rename ends the write.
     """
     wait_for_a_trial(process, study)
     process.send_signal(signal.SIGSTOP)
