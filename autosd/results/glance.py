@@ -9,6 +9,7 @@ from autosd.results.leaderboard import best_trial
 from autosd.search import curve
 from autosd.search.census import Counts
 from autosd.search.finalists import read_chosen
+from autosd.search.lists import read_recipe
 from autosd.search.lock import Owner
 from autosd.search.look import looked
 from autosd.search.meter import Use
@@ -129,7 +130,8 @@ def _planned(runs: Path) -> int:
 
 
 def _run(folder: Path) -> Running:
-    """A run with its epochs, as far as its curve tells them."""
+    """A run with its epochs; as the recipe has them until the first one tells how many there are."""
     records = curve.read(folder / "history.jsonl")
-    epochs = int(records[0].get("epochs", 0)) if records else 0
+    planned = records[0].get("epochs") if records else None
+    epochs = read_recipe(folder).epochs if planned is None else int(planned)
     return Running(f"{folder.parent.name}/{folder.name}", folder.name, len(records), epochs)

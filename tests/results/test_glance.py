@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from autosd import yamlfile
 from autosd.results.glance import Glance, glance, watch
 from autosd.search.study import StudyFolder
 
@@ -59,6 +60,11 @@ def test_runs_that_have_begun_after_the_search_are_seen(tiny):
     assert seen.progress.stage == "retrain"
     (running,) = seen.progress.running
     assert (running.name, running.epoch, running.epochs) == ("cross_entropy-2000", 2, 5)
+    (run / "history.jsonl").unlink()
+    (run / "recipe.yaml").write_text(yamlfile.dumps(tiny.definition.recipe.mapping()))
+    with tiny.lock():
+        (running,) = glance(tiny).progress.running
+    assert (running.epoch, running.epochs) == (0, tiny.definition.recipe.epochs)
 
 
 def test_the_watching_goes_on_while_somebody_runs_it(tiny):
