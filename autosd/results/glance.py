@@ -130,7 +130,7 @@ def _planned(runs: Path) -> int:
 
 
 def _run(folder: Path) -> Running:
-    """A run with its epochs; as the recipe has them until the first one tells how many there are."""
+    """A run with its epochs; until the first one tells how many there are, the recipe does."""
     records = curve.read(folder / "history.jsonl")
     planned = records[0].get("epochs") if records else None
     epochs = read_recipe(folder).epochs if planned is None else int(planned)
