@@ -8,7 +8,7 @@ from typing import Any
 from autosd import stored
 from autosd.recipe import StudyDefinition
 from autosd.results.attachments import attach, write_note
-from autosd.results.best import student, write_from_confirmation
+from autosd.results.best import DESCRIPTION, student, write_from_confirmation
 from autosd.results.leaderboard import BASELINE, Row, leaderboard
 from autosd.results.outcome import Comparison, Winner, against_baseline, winner
 from autosd.results.room import check_search
@@ -19,7 +19,7 @@ from autosd.search.capacity import crowding
 from autosd.search.cluster import Cluster
 from autosd.search.engines import EngineChoice, slots_of
 from autosd.search.forked import record
-from autosd.search.lists import TRAIN_AGAIN, read_records
+from autosd.search.lists import TRAIN_AGAIN
 from autosd.search.progress import Watch
 from autosd.search.ready import Ready, check
 from autosd.search.run import Outcome, run_search
@@ -153,15 +153,15 @@ def search(
 
 
 def _check_students(folder: StudyFolder) -> None:
-    """Tell of a damaged student now, not when all trainings have ended and it is the winner."""
+    """Tell of a damaged `best/` or winner now, not when all trainings have ended."""
     from autosd.training.export import check_exported
 
     student(folder.best)
-    for one in read_records(folder.finalists):
-        model = one.folder / "model"
-        if model.exists():
-            with stored.sound(model, TRAIN_AGAIN):
-                check_exported(model)
+    won = winner(folder, folder.records())
+    model = None if won is None or won.source is None else won.source / "model"
+    if model is not None and (model / DESCRIPTION).is_file():
+        with stored.sound(model, TRAIN_AGAIN):
+            check_exported(model)
 
 
 def _end(outcome: Outcome) -> Found:

@@ -156,17 +156,12 @@ def origin(model: Model) -> Origin:
     """
     folder = model.folder.resolve()
     above = folder.parents[:LEVELS]
-    study = next((StudyFolder.open(path) for path in above if _of_study(path)), None)
+    study = next((StudyFolder.open(path) for path in above if has_begun(path)), None)
     beside = [path / "recipe.yaml" for path in (folder, folder.parent)]
     recipe = next((_recipe(path) for path in beside if os.path.lexists(path)), None)
     if recipe is None and study is not None:
         recipe = study.definition.recipe
     return Origin(study, recipe, _trained_on(model))
-
-
-def _of_study(folder: Path) -> bool:
-    """Whether a folder is a study's, be its definition lost."""
-    return any(os.path.lexists(folder / name) for name in ("study.yaml", "study.db"))
 
 
 def _recipe(path: Path) -> Recipe:

@@ -73,8 +73,9 @@ def base_values(study: str | None, data: str | None, root: Path) -> tuple[dict[s
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether a folder is that of a study, be its definition lost."""
-    return any(os.path.lexists(folder / name) for name in ("study.yaml", "space.yaml", "study.db"))
+    """Whether a folder is that of a study, be its definition lost once it had trials."""
+    there = [os.path.lexists(folder / name) for name in ("space.yaml", "study.db")]
+    return os.path.lexists(folder / "study.yaml") or ((folder / "trials").is_dir() and any(there))
 
 
 def _values_of_begun(path: Path, name: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from autosd.search.lock import VALID_SECONDS
 from autosd.search.sqlitefile import connect, reader
 
 DISK_WORDS = ("database or disk is full", "disk I/O error")
+REFUSED_WORDS = ("password", "authentication", "access denied")
 DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news are for its own users
@@ -180,7 +181,7 @@ def _unreached(url: str, error: Exception) -> AutosdError:
     parsed, reason = server(url), _reason(error)
     for secret in (parsed.password, *(parsed.query.get(name) for name in SECRETS)):
         reason = reason.replace(str(secret), "***") if secret else reason
-    if parsed.password is None:
+    if parsed.password is None and any(word in reason.lower() for word in REFUSED_WORDS):
         reason += f"; a password is taken from {PASSWORD_VARIABLE}"
     return AutosdError(f"storage {shown(url)}: {reason}")
 

@@ -265,13 +265,13 @@ class StudyFolder:
         from autosd.search import store
 
         storage = store.open_storage(self.url)
-        study = optuna.create_study(
-            study_name=self.name,
-            storage=storage,
-            direction="minimize" if self.minimise else "maximize",
-            load_if_exists=True,
-        )
         try:
+            study = optuna.create_study(
+                study_name=self.name,
+                storage=storage,
+                direction="minimize" if self.minimise else "maximize",
+                load_if_exists=True,
+            )
             fresh = not study.user_attrs and not study.get_trials(deepcopy=False)
             if not fresh:
                 origin.check_origin(study.user_attrs, self.name, self.path, self.url)
@@ -283,7 +283,7 @@ class StudyFolder:
             for key, value in self._facts().items():
                 study.set_user_attr(key, value)
         finally:
-            close(study)
+            store.close(storage)
 
     def _guard(self, storage: "optuna.storages.RDBStorage") -> None:
         """Under the study's lock: be its owner in the database too, and write only as such."""
@@ -408,6 +408,7 @@ def refuse_if_run(path: Path, storage: str | None = None) -> None:
         from autosd.search import lease
 
         folder = StudyFolder.open(path, storage=storage)
+        folder.check_storage()
         lease.refuse_elsewhere(folder.url, folder.name, folder.lock_path)
 
 

@@ -5,8 +5,8 @@
 
 FILE.csv is what `autosd compare` leaves in the study's folder as compare/compare*.csv; the files
 here are copies of it. In a page, a table stands between `<!-- FILE.csv -->` and `<!-- end -->`;
-behind the name, `first=N` keeps the first rows only, and `seconds=OTHER.csv` takes the seconds from
-the runs of another file, which had the machine for themselves.
+behind the name, `first=N` keeps the first rows only, and `seconds=THIS.csv` adds the seconds of the
+runs of a file, the same or another, which had the machine for themselves.
 """
 
 import csv
@@ -32,8 +32,8 @@ HEAD = (
     "test NLL",
     "epochs",
     "cost of a step",
-    "seconds an epoch",
 )
+SECONDS = "seconds an epoch"
 Row = Mapping[str, str]
 
 
@@ -43,11 +43,14 @@ def table(path: Path, first: int | None = None, times: Path | None = None) -> st
     Args:
         path: the comparison.
         first: how many rows; None for all.
-        times: the comparison to take the seconds from; None for this one.
+        times: the comparison to take the seconds from; None for no such column.
     """
-    seconds = {row["recipe"]: _epoch_seconds(row) for row in _read(times or path)}
-    rows = [[*_cells(row), seconds.get(row["recipe"], "-")] for row in _read(path)[:first]]
-    lines = [HEAD, ["---"] * len(HEAD), *rows]
+    rows = _read(path)[:first]
+    lines = [HEAD, ["---"] * len(HEAD), *map(_cells, rows)]
+    if times is not None:
+        seconds = {row["recipe"]: _epoch_seconds(row) for row in _read(times)}
+        column = [SECONDS, "---", *(seconds.get(row["recipe"], "-") for row in rows)]
+        lines = [[*line, cell] for line, cell in zip(lines, column, strict=True)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 

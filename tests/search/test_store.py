@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from autosd.errors import AutosdError
+from autosd.errors import AutosdError, NotAllowed
 from autosd.search import address, store
 from autosd.search.lock import StudyLock, StudyLocked, lock_if_free, read_owner
 from autosd.search.store import StorageBroken
@@ -193,6 +193,21 @@ def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(StorageBroken, match=r"study\.db: not readable.*no such table"):
         store.open_storage(address.storage_url(tmp_path), read_only=True)
+
+
+def test_a_folder_in_the_place_of_its_journal_is_no_full_disk(tmp_path: Path) -> None:
+    url = filled(tmp_path)
+    (tmp_path / "study.db-wal").mkdir()
+    with pytest.raises(NotAllowed, match=r"of its folder and of study\.db, study\.db-wal, .* files"):
+        store.open_storage(url)
+
+
+def test_a_server_s_word_on_a_password_comes_with_where_it_is_taken_from() -> None:
+    url = "postgresql+psycopg://u@localhost/db"
+    for reason, hint in (("password authentication failed", True), ("deadlock detected", False)):
+        with pytest.raises(AutosdError, match=reason) as refused, store.readable(url):
+            raise ValueError(reason)
+        assert str(refused.value).endswith("AUTOSD_STORAGE_PASSWORD") is hint
 
 
 def test_the_lock_says_who_has_it(tmp_path: Path) -> None:

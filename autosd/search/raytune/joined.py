@@ -20,7 +20,7 @@ from autosd.search.capacity import room_on
 from autosd.search.cluster import Cluster
 from autosd.search.place import Place
 from autosd.search.raytune.fitness import unfit, versions
-from autosd.search.raytune.modules import OwnModules
+from autosd.search.raytune.modules import DriverModules
 from autosd.search.raytune.supply import open_depot
 
 KNOCK_SECONDS = 60.0
@@ -48,7 +48,7 @@ def join(cluster: Cluster) -> None:
         address=cluster.address,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        job_config=OwnModules(),
+        job_config=DriverModules(),
     )
     _joined = cluster
     _check_nodes(cluster)
@@ -161,7 +161,7 @@ def _knock(address: str) -> None:
     join = f"import ray; ray.init(address={address!r}, log_to_driver=False, logging_level='ERROR')"
     try:
         done = subprocess.run(
-            [sys.executable, "-c", join],
+            [sys.executable, "-P", "-c", join],
             capture_output=True,
             text=True,
             timeout=KNOCK_SECONDS,

@@ -7,7 +7,7 @@ import secrets
 import psutil
 import ray
 
-from autosd.search.raytune.modules import OwnModules
+from autosd.search.raytune.modules import DriverModules
 from autosd.search.scratch import Scratch
 
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -43,7 +43,7 @@ class LocalCore:
                 logging_level=logging.ERROR,
                 object_store_memory=OBJECT_STORE_BYTES,
                 _temp_dir=str(self.scratch.path),
-                job_config=OwnModules(),
+                job_config=DriverModules(),
             )
         finally:
             self._core = [p for p in psutil.Process().children() if p not in before]
