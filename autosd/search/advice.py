@@ -1,5 +1,6 @@
 """A space on a student: what cannot be trained, and what a user should know before the search."""
 
+import math
 from collections.abc import Iterator
 
 from autosd.errors import AutosdError
@@ -8,6 +9,25 @@ from autosd.recipe import Recipe
 from autosd.search.knobs import Family
 from autosd.search.space import Space
 from autosd.strategies.check import check_on_student, check_recipe, discouraged
+
+FEWEST_STEPS = 10
+"""Of an epoch; with fewer a training is a short one, however many epochs it has."""
+
+
+def few_steps(recipe: Recipe, images: int) -> tuple[str, ...]:
+    """What to tell who trains on few images in large batches; nothing where steps suffice.
+
+    Args:
+        recipe: of the study.
+        images: of the training part.
+    """
+    steps = math.ceil(images / recipe.batch_size)
+    if steps >= FEWEST_STEPS:
+        return ()
+    return (
+        f"{images:,} training images in batches of {recipe.batch_size} are {steps} steps an epoch; "
+        "smaller batches train further in the same epochs: --set batch_size=32",
+    )
 
 
 def check_space(space: Space, base: Recipe, student: Student, images: int = 0) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from autosd.data.loading import check_data, load_data
 from autosd.errors import AutosdError
 from autosd.models.build import build_student, check_model
 from autosd.recipe import ModelSpec, StudyDefinition
-from autosd.search.advice import check_space
+from autosd.search.advice import check_space, few_steps
 from autosd.search.pruners import make_pruner
 from autosd.search.samplers import check_sampler
 from autosd.search.space import Space
@@ -63,7 +63,8 @@ def check(
         check_room(data.counts[part], len(data.class_names), part)
     images = sum(data.counts[part] for part in ("train", "val", "select"))
     advice = check_space(spaces[0], recipe, student, images)
-    return Ready(definition, spaces[0], data, advice)
+    few = few_steps(recipe, data.counts["train"])
+    return Ready(definition, spaces[0], data, (*advice, *few))
 
 
 def _read_space(definition: StudyDefinition, overrides: Mapping[str, Any] | None) -> Space:

@@ -7,7 +7,7 @@ import pytest
 from autosd.errors import AutosdError
 from autosd.models.build import build_student
 from autosd.recipe import ModelSpec, Recipe
-from autosd.search.advice import check_space
+from autosd.search.advice import check_space, few_steps
 from autosd.search.space import Space
 from autosd.strategies.check import check_combination
 from autosd.strategies.strategy import discover
@@ -28,6 +28,15 @@ def test_advice_comes_once_however_many_trials_it_concerns() -> None:
     pairs = [line.split(":")[0] for line in advice if "prior twice" in line]
     assert pairs == ["confidence_penalty and label_smoothing", "confidence_penalty and tf_kd"]
     assert sum("of two classes one is wrong" in line for line in advice) == 1
+
+
+def test_few_images_in_large_batches_are_told_of() -> None:
+    said = few_steps(BASE, 546)
+    assert said == (
+        "546 training images in batches of 128 are 5 steps an epoch; smaller batches train further "
+        "in the same epochs: --set batch_size=32",
+    )
+    assert few_steps(BASE, 9 * 128 + 1) == ()
 
 
 def test_a_member_that_cannot_work_on_the_student_is_named(tmp_path: Path) -> None:
