@@ -86,7 +86,7 @@ def compare(
 
     [bold]autosd compare digits --strategies bake,dlb,cutmix --budget compute[/bold]
     """
-    from autosd.cli.definition import assignments, resolve
+    from autosd.cli.definition import assignments, refuse_drawn, resolve
     from autosd.search.definition import base_values
     from autosd.search.study import refuse_if_run, study_path
 
@@ -94,8 +94,8 @@ def compare(
         directory, study = Path(study).resolve().parent, Path(study).resolve().name
     values, where = _started(study, data, directory) or base_values(study, data, directory)
     given = {"name": name, "recipe.data.name": data, "recipe.model": model}
-    definition, _ = resolve(values, where, given, assignments(settings or ()))
-
+    definition, drawn = resolve(values, where, given, assignments(settings or ()))
+    refuse_drawn(drawn)
     folder = study_path(directory, definition.name)
     refuse_if_run(folder)
     from autosd.cli.progress import View

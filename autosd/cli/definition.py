@@ -5,8 +5,9 @@ from typing import Any
 
 from autosd import yamlfile
 from autosd.errors import AutosdError
-from autosd.recipe import StudyDefinition
+from autosd.recipe import Recipe, StudyDefinition
 from autosd.search import definition
+from autosd.search.knobs import is_range
 
 OPTIONS = {
     "name": "--name",
@@ -46,3 +47,19 @@ def resolve(
 ) -> tuple[StudyDefinition, dict[str, Any]]:
     """`definition.resolve` with faults in the words of the command line."""
     return definition.resolve(values, where, options, sets, definition.Words(OPTIONS, "--set"))
+
+
+def refuse_drawn(settings: Mapping[str, Any]) -> None:
+    """A comparison has no space: a range or a strategy's knob would be passed over in silence.
+
+    Raises:
+        AutosdError: either was given; names it.
+    """
+    for key, value in settings.items():
+        if is_range(value):
+            raise AutosdError(f"--set {key}: one value is needed; a comparison draws none")
+        if key.split(".")[0] not in Recipe.model_fields:
+            raise AutosdError(
+                f"--set {key}: no setting of a recipe; strategies with other knobs than their "
+                "defaults are compared as recipe files, named in --strategies"
+            )

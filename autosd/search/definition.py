@@ -13,6 +13,7 @@ from typing import Any
 from autosd import resources, stored, yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, StudyDefinition, set_values
+from autosd.search.knobs import is_range
 
 DEFAULT_STUDY = "digits"
 STUDY_KEYS = frozenset(StudyDefinition.model_fields) - {"recipe"}
@@ -114,7 +115,8 @@ def resolve(
         values: the raw study values.
         where: file or word that starts a message.
         options: dotted study keys to values; None means not given.
-        sets: keys of the study, of the recipe, or knobs such as `masd.mask_ratio`.
+        sets: keys of the study, of the recipe, or knobs such as `masd.mask_ratio`. A range of a
+            recipe's setting is the space's alone.
         words: how the user gave options and settings.
 
     Returns:
@@ -123,12 +125,14 @@ def resolve(
     study, fixed = {}, {}
     for key, value in sets.items():
         first = key.split(".")[0]
-        if first in STUDY_KEYS or first == "recipe":
+        if first in STUDY_KEYS:
             study[key] = value
-        elif first in Recipe.model_fields:
+            continue
+        fixed[key.removeprefix("recipe.")] = value
+        if first == "recipe" and not is_range(value):
+            study[key] = value
+        elif first in Recipe.model_fields and not is_range(value):
             study[f"recipe.{key}"] = value
-        if first not in STUDY_KEYS:
-            fixed[key.removeprefix("recipe.")] = value
     given = {key: value for key, value in options.items() if value is not None}
     try:
         definition = StudyDefinition.parse(set_values(values, {**given, **study}), where)

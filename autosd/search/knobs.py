@@ -204,6 +204,11 @@ def same(value: Any, other: Any) -> bool:
     return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
+def is_range(value: Any) -> bool:
+    """Whether a value of a user's is a range, such as `{uniform: [0, 1]}`, be it right or not."""
+    return isinstance(value, Mapping) and any(key in KINDS for key in value)
+
+
 class _Fault(AutosdError):
     """A range that cannot be; the reader adds file and key."""
 

@@ -100,8 +100,8 @@ class RangeReader:
             low, high = knob.bounds
             default = min(max(default, low), high)
         if not knob.accepts(default):
-            whose = "default" if given else "the default of the strategy,"
-            self.note(raw, f"{whose} {default!r} is not in {knob.range}")
+            fault = f"default {default!r} is not in {knob.range}"
+            self.note(raw, fault if given else f"its own {fault}; give another with 'default:'")
             return None
         if knob.kind in ("uniform", "log_uniform"):
             default = float(default)

@@ -31,7 +31,7 @@ from typing import Any
 from autosd import resources
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, unknown
-from autosd.search.knobs import Family, Knob
+from autosd.search.knobs import Family, Knob, is_range
 from autosd.search.outline import Outline, OutlineReader, Raw
 from autosd.search.ranges import RangeReader
 from autosd.search.vocabulary import Declarations, Vocabulary
@@ -54,6 +54,9 @@ def read_parts(
     outlines = OutlineReader(file, words, faults)
     ranges = RangeReader(words, stages, overrides, faults)
     raws, entries = outlines.blocks()
+    for key, value in overrides.items():
+        if is_range(value) and key.split(".")[0] in Recipe.model_fields and key not in raws:
+            raws |= outlines.settings({key: value}, "recipe", "--set")
     fixed, training = ranges.knobs(raws)
     families = []
     for name, value in _with_baseline(entries, words).items():

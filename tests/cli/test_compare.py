@@ -75,6 +75,22 @@ def test_a_wrong_name_is_told_before_anything_is_written(compare: Invoke, here: 
     assert not (here / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("masd.mask_ratio=0.3", "--set masd.mask_ratio: no setting of a recipe"),
+        ("optimizer.lr={uniform: [0.1, 0.2]}", "--set optimizer.lr: one value is needed"),
+    ],
+)
+def test_what_a_comparison_would_pass_over_is_refused(
+    compare: Invoke, here: Path, setting: str, told: str
+) -> None:
+    done = compare("--strategies", "masd", "--set", setting)
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert not (here / "runs").exists()
+
+
 def test_no_name_at_all_is_no_field(compare: Invoke) -> None:
     done = compare("--strategies", ",")
     assert done.exit_code == 2

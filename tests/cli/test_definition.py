@@ -37,6 +37,13 @@ def test_set_reaches_study_recipe_and_space():
     assert fixed == {"optimizer.lr": 0.01, "masd.mask_ratio": 0.2}
 
 
+def test_a_range_is_the_spaces_alone():
+    pairs = ["optimizer.lr={log_uniform: [0.02, 0.2]}", "recipe.batch_size={choice: [8]}"]
+    definition, drawn = resolve(FILE, "file", {}, assignments(pairs))
+    assert definition == resolve(FILE, "file", {}, {})[0]
+    assert drawn == {"optimizer.lr": {"log_uniform": [0.02, 0.2]}, "batch_size": {"choice": [8]}}
+
+
 def test_the_order_of_settings_does_not_matter():
     pairs = ["optimizer.lr=0.05", "batch_size=64", "finalists.count=2"]
     found = {resolve(FILE, "f", {}, assignments(order))[0].mapping().__repr__()

@@ -312,6 +312,21 @@ def test_an_option_may_set_a_knob_that_no_file_searches(read: Any, spaces: Path)
     assert space.parameters()["mixup.alpha"].bounds == (0.2, 0.3)
 
 
+def test_an_option_may_draw_a_setting_of_the_recipe(read: Any) -> None:
+    text = "strategies: {masd: }"
+    drawn = {"optimizer.lr": {"log_uniform": [0.02, 0.2], "default": 0.1}}
+    assert read(text, overrides=drawn).parameters()["optimizer.lr"].bounds == (0.02, 0.2)
+    narrow = {"optimizer.lr": {"log_uniform": [0.05, 0.2]}}
+    lr = read("joint", overrides=narrow).parameters()["optimizer.lr"]
+    assert (lr.bounds, lr.default) == ((0.05, 0.2), 0.1)
+    assert read(text, overrides=narrow).parameters()["optimizer.lr"].default == 0.1
+    (line,) = faults(read, text, overrides={"optimizer.lr": {"uniform": [0.2, 0.3]}})
+    assert line.startswith("--set: optimizer.lr: its own default 0.1 is not in {'uniform'")
+    assert line.endswith("give another with 'default:'")
+    (line,) = faults(read, text, overrides={"epochs": {"integers": [1, 9]}})
+    assert "recipe.epochs: is decided by the study, not by a space" in line
+
+
 def test_the_fingerprint_ignores_the_order_of_keys_and_sees_every_change(read: Any) -> None:
     one = read("strategies: {masd: , mixup: {alpha: {uniform: [0.1, 1]}}}")
     other = read("strategies: {mixup: {alpha: {uniform: [0.1, 1]}}, masd: }")
