@@ -1,18 +1,21 @@
 """The tables of docs/results.md and the README, made from the files beside this script.
 
     python docs/results/tables.py               writes all of them again
-    python docs/results/tables.py FILE.csv      prints the table of one comparison
+    python docs/results/tables.py FILE.csv      prints the table of one file
 
-FILE.csv is what `autosd compare` leaves in the study's folder as compare/compare*.csv; the files
-here are copies of it. In a page, a table stands between `<!-- FILE.csv -->` and `<!-- end -->`;
-behind the name, `first=N` keeps the first rows only, and `seconds=THIS.csv` adds the seconds of the
-runs of a file, the same or another, which had the machine for themselves.
+FILE.csv is what `autosd compare` leaves in the study's folder as compare/compare*.csv, or what
+searches.py writes; the files here are copies of it. In a page, a table stands between
+`<!-- FILE.csv -->` and `<!-- end -->`; behind the name, `first=N` keeps the first rows only. To a
+comparison `seconds=THIS.csv` adds the seconds of the runs of a file, the same or another, which had
+the machine for themselves, and `searches=THIS.csv` what was spent to find the recipes that have the
+name of a search.
 """
 
 import csv
 import re
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from autosd.results.numbers import mean_and_sd
@@ -20,7 +23,9 @@ from autosd.results.numbers import mean_and_sd
 HERE = Path(__file__).parent
 PAGES = (HERE.parent / "results.md", HERE.parent.parent / "README.md")
 MARKED = re.compile(
-    r"(<!-- (\S+\.csv)(?: first=(\d+))?(?: seconds=(\S+\.csv))? -->\n).*?(<!-- end -->)", re.DOTALL
+    r"(<!-- (\S+\.csv)(?: first=(\d+))?(?: (seconds|searches)=(\S+\.csv))? -->\n)"
+    r".*?(<!-- end -->)",
+    re.DOTALL,
 )
 HEAD = (
     "recipe",
@@ -33,25 +38,40 @@ HEAD = (
     "epochs",
     "cost of a step",
 )
-SECONDS = "seconds an epoch"
+SEARCHES = (
+    "search",
+    "trials",
+    "compute of trials + finalists (plain trainings)",
+    "best trial, val, one run",
+    "its winner",
+    "winner, select",
+)
 Row = Mapping[str, str]
 
 
-def table(path: Path, first: int | None = None, times: Path | None = None) -> str:
-    """A comparison as Markdown, the rows in the file's order: cross-entropy, then best to worst.
+def table(path: Path, first: int | None = None, extra: tuple[str, Path] | None = None) -> str:
+    """A file as Markdown; of a comparison cross-entropy, then best to worst.
 
     Args:
-        path: the comparison.
+        path: a comparison, or searches.
         first: how many rows; None for all.
-        times: the comparison to take the seconds from; None for no such column.
+        extra: a further column, `seconds` or `searches`, and the file to take it from.
     """
-    rows = _read(path)[:first]
-    lines = [HEAD, ["---"] * len(HEAD), *map(_cells, rows)]
-    if times is not None:
-        seconds = {row["recipe"]: _epoch_seconds(row) for row in _read(times)}
-        column = [SECONDS, "---", *(seconds.get(row["recipe"], "-") for row in rows)]
-        lines = [[*line, cell] for line, cell in zip(lines, column, strict=True)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    rows = _read(path)
+    if "search" in rows[0]:
+        return _markdown([SEARCHES, *_searches(rows)])
+    rows = rows[:first]
+    lines = [HEAD, *map(_cells, rows)]
+    if extra is not None:
+        column, values = EXTRAS[extra[0]](_read(extra[1]))
+        cells = [column, *(values.get(row["recipe"], "-") for row in rows)]
+        lines = [[*line, cell] for line, cell in zip(lines, cells, strict=True)]
+    return _markdown(lines)
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    marked = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in marked)
 
 
 def _read(path: Path) -> list[Row]:
@@ -59,8 +79,44 @@ def _read(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def _epoch_seconds(row: Row) -> str:
-    return f"{float(row['seconds']) / float(row['epochs']):.1f}"
+def _seconds(runs: Sequence[Row]) -> tuple[str, dict[str, str]]:
+    values = {row["recipe"]: float(row["seconds"]) / float(row["epochs"]) for row in runs}
+    return "seconds an epoch", {name: f"{value:.1f}" for name, value in values.items()}
+
+
+def _spent(lines: Sequence[Row]) -> tuple[str, dict[str, str]]:
+    spent = {name: _compute(of) for name, of in _by_search(lines).items()}
+    return "spent to find it (plain trainings)", {name: f"{of:.0f}" for name, of in spent.items()}
+
+
+EXTRAS = {"seconds": _seconds, "searches": _spent}
+
+
+def _by_search(lines: Sequence[Row]) -> dict[str, list[Row]]:
+    names = dict.fromkeys(line["search"] for line in lines)
+    return {name: [line for line in lines if line["search"] == name] for name in names}
+
+
+def _compute(lines: Sequence[Row]) -> float:
+    return sum(float(line["compute"]) for line in lines if line["compute"])
+
+
+def _searches(lines: Sequence[Row]) -> Iterator[list[str]]:
+    for name, of in _by_search(lines).items():
+        trials = [line for line in of if line["line"] == "trial"]
+        finalists = [line for line in of if line["line"] == "finalist"]
+        states = Counter(line["state"] for line in trials)
+        best = max(float(line["value"]) for line in trials if line["state"] == "complete")
+        first = finalists[0]
+        score = mean_and_sd(float(first["value"]), float(first["sd"]), "top1")
+        yield [
+            name,
+            ", ".join(f"{count} {state}" for state, count in states.items()),
+            f"{_compute(trials):.1f} + {_compute(finalists):.1f}",
+            f"{100 * best:.1f} %",
+            first["recipe"],
+            f"{score} (n = {first['n']})",
+        ]
 
 
 def _cells(row: Row) -> list[str]:
@@ -100,9 +156,9 @@ def written(page: str) -> str:
     """A page with each of its tables made anew."""
 
     def remade(found: re.Match[str]) -> str:
-        opening, name, first, times, end = found.groups()
+        opening, name, first, extra, file, end = found.groups()
         rows = int(first) if first else None
-        return opening + table(HERE / name, rows, HERE / times if times else None) + end
+        return opening + table(HERE / name, rows, (extra, HERE / file) if extra else None) + end
 
     return MARKED.sub(remade, page)
 
