@@ -31,6 +31,7 @@ from autosd.results.compare_words import remarks_on
 from autosd.results.readings import now
 from autosd.results.room import of_runs
 from autosd.search import code
+from autosd.search.advice import few_steps
 from autosd.search.capacity import processors
 from autosd.search.engines import Engine, EngineChoice
 from autosd.search.interrupts import raised
@@ -156,6 +157,8 @@ def compare(
         if recipes
         else field_of(base, folder.space, student, strategies)
     )
+    for line in few_steps(base, data.counts["train"]):
+        watch.say(f"note: {line}")
     work = _Work(folder, base, kind, field, tuple(_seeds(base, seeds)), test)
     with raised(), folder.lock() as lock:
         folder.check_split(data.counts, data.fingerprint)

@@ -59,6 +59,13 @@ def test_one_json_object_on_standard_output(
     assert values["files"]["html"] == "compare-e2.html"
 
 
+def test_few_steps_are_told_of_before_the_work(compare: Invoke) -> None:
+    done = compare("--strategies", "dlb", "--seeds", 1)
+    note, *others = done.stderr.splitlines()
+    assert note.startswith("note: 300 training images in batches of 64 are 5 steps an epoch")
+    assert others
+
+
 def test_compute_may_be_held_equal(compare: Invoke) -> None:
     done = compare(
         "--strategies", "ddgsd", "--seeds", 1, "--set", "epochs=2", "--budget", "compute"
