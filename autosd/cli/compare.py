@@ -94,8 +94,8 @@ def compare(
         directory, study = Path(study).resolve().parent, Path(study).resolve().name
     values, where = _started(study, data, directory) or base_values(study, data, directory)
     given = {"name": name, "recipe.data.name": data, "recipe.model": model}
-    definition, drawn = resolve(values, where, given, assignments(settings or ()))
-    refuse_drawn(drawn)
+    definition, of_space = resolve(values, where, given, assignments(settings or ()))
+    refuse_drawn(of_space)
     folder = study_path(directory, definition.name)
     refuse_if_run(folder)
     from autosd.cli.progress import View

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autosd import yamlfile
+from autosd import resources, yamlfile
 from autosd.errors import AutosdError
-from autosd.recipe import Recipe, StudyDefinition
+from autosd.recipe import Recipe, StudyDefinition, unknown
 from autosd.search import definition
 from autosd.search.knobs import is_range
 
@@ -53,13 +53,19 @@ def refuse_drawn(settings: Mapping[str, Any]) -> None:
     """A comparison has no space: a range or a strategy's knob would be passed over in silence.
 
     Raises:
-        AutosdError: either was given; names it.
+        AutosdError: either was given; one line for each.
     """
+    faults = []
     for key, value in settings.items():
-        if is_range(value):
-            raise AutosdError(f"--set {key}: one value is needed; a comparison draws none")
-        if key.split(".")[0] not in Recipe.model_fields:
-            raise AutosdError(
-                f"--set {key}: no setting of a recipe; strategies with other knobs than their "
-                "defaults are compared as recipe files, named in --strategies"
+        first = key.split(".")[0]
+        if first in Recipe.model_fields and is_range(value):
+            faults.append(f"--set {key}: one value is needed; a comparison draws none")
+        elif first in resources.names("search_spaces"):
+            faults.append(
+                f"--set {key}: strategies with other knobs than their defaults are compared as "
+                "recipe files, named in --strategies"
             )
+        elif first not in Recipe.model_fields:
+            faults.append(f"--set {key}: {unknown('key of a recipe', first, Recipe.model_fields)}")
+    if faults:
+        raise AutosdError("\n".join(faults))

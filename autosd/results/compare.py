@@ -190,7 +190,9 @@ def _folder(definition: StudyDefinition, root: Path, stages: int) -> StudyFolder
     path = study_path(root, definition.name)
     if (path / "study.yaml").is_file():
         return StudyFolder.open(path)
-    space = Space.read(definition.space, discover(), check_combination, stages=stages)
+    space = Space.read(
+        definition.space, discover(), check_combination, stages=stages, base=definition.recipe
+    )
     return StudyFolder(path, definition, space, url="")
 
 

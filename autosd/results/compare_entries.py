@@ -65,7 +65,7 @@ def field_of(base: Recipe, space: Space, student: Student, names: Sequence[str])
     faults += _doubled(found)
     if faults:
         raise AutosdError("\n".join(faults))
-    return Field(_distinct(found))
+    return Field(*_distinct(found))
 
 
 def given_field(recipes: Mapping[str, Recipe], student: Student) -> Field:
@@ -80,8 +80,8 @@ def _whole_field(base: Recipe, space: Space, student: Student) -> Field:
     drawn = [name for name, strategy in discover().items() if strategy.searched]
     plain = [_plain(base, name) for name in (BASELINE, *drawn)]
     offered = [_family(space, name, base) for name in space.families if name not in discover()]
-    found, left_out = [], []
-    for entry in _distinct([*plain, *offered]):
+    found, left_out = [], list[str]()
+    for entry in _distinct([*plain, *offered])[0]:
         try:
             _check(entry, student)
             found.append(entry)
@@ -100,7 +100,7 @@ def _entry(name: str, base: Recipe, space: Space, student: Student) -> Entry:
     for shipped in resources.names("search_spaces"):
         if name in families(shipped):
             stages = len(student.spec.stages)
-            other = Space.read(shipped, discover(), check_combination, stages=stages)
+            other = Space.read(shipped, discover(), check_combination, stages=stages, base=base)
             return _family(other, name, base)
     raise AutosdError(
         "--strategies: " + unknown("strategy or family", name, {*discover(), *space.families})
@@ -146,12 +146,15 @@ def _doubled(found: Sequence[Entry]) -> list[str]:
     ]
 
 
-def _distinct(found: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Entries without those that train exactly as an earlier one."""
+def _distinct(found: Sequence[Entry]) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """Entries without those that train exactly as an earlier one, and a line for each of these."""
     first: dict[str, Entry] = {}
+    same = []
     for entry in found:
-        first.setdefault(_complete(entry.recipe).fingerprint(), entry)
-    return tuple(first.values())
+        earlier = first.setdefault(_complete(entry.recipe).fingerprint(), entry)
+        if earlier.label != entry.label:
+            same.append(f"{entry.label} is the recipe of {earlier.label}: one row for both.")
+    return tuple(first.values()), tuple(same)
 
 
 def _complete(recipe: Recipe) -> Recipe:

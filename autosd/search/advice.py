@@ -12,6 +12,8 @@ from autosd.strategies.check import check_on_student, check_recipe, discouraged
 
 FEWEST_STEPS = 10
 """Of an epoch; with fewer a training is a short one, however many epochs it has."""
+SMALLEST_BATCH = 8
+"""Of what is advised; the statistics of fewer images serve no normalisation."""
 
 
 def few_steps(recipe: Recipe, images: int) -> tuple[str, ...]:
@@ -22,11 +24,13 @@ def few_steps(recipe: Recipe, images: int) -> tuple[str, ...]:
         images: of the training part.
     """
     steps = math.ceil(images / recipe.batch_size)
-    if steps >= FEWEST_STEPS:
+    smaller = 2 ** int(math.log2(max(images / FEWEST_STEPS, 1)))
+    if steps >= FEWEST_STEPS or smaller < SMALLEST_BATCH:
         return ()
     return (
-        f"{images:,} training images in batches of {recipe.batch_size} are {steps} steps an epoch; "
-        "smaller batches train further in the same epochs: --set batch_size=32",
+        f"{images:,} training images in batches of {recipe.batch_size} are {steps} "
+        f"step{'s' * (steps != 1)} an epoch; smaller batches train further in the same epochs: "
+        f"--set batch_size={smaller}",
     )
 
 

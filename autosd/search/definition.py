@@ -14,6 +14,7 @@ from autosd import resources, stored, yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, StudyDefinition, set_values
 from autosd.search.knobs import is_range
+from autosd.search.vocabulary import SEARCHABLE
 
 DEFAULT_STUDY = "digits"
 STUDY_KEYS = frozenset(StudyDefinition.model_fields) - {"recipe"}
@@ -120,26 +121,28 @@ def resolve(
         words: how the user gave options and settings.
 
     Returns:
-        The definition, and the overrides that fix parameters of the space.
+        The definition, and what fixes or draws parameters of the space.
     """
-    study, fixed = {}, {}
+    study, of_space = {}, {}
     for key, value in sets.items():
         first = key.split(".")[0]
         if first in STUDY_KEYS:
             study[key] = value
             continue
-        fixed[key.removeprefix("recipe.")] = value
-        if first == "recipe" and not is_range(value):
-            study[key] = value
-        elif first in Recipe.model_fields and not is_range(value):
-            study[f"recipe.{key}"] = value
+        place = key.removeprefix("recipe.")
+        if place in of_space:
+            raise AutosdError(f"{words.settings} {place}: is given twice, once as recipe.{place}")
+        of_space[place] = value
+        drawn = is_range(value) and place.split(".")[0] in SEARCHABLE
+        if not drawn and (first == "recipe" or first in Recipe.model_fields):
+            study[key if first == "recipe" else f"recipe.{key}"] = value
     given = {key: value for key, value in options.items() if value is not None}
     try:
         definition = StudyDefinition.parse(set_values(values, {**given, **study}), where)
     except AutosdError as error:
         lines = [_blamed(line, where, given, sets, words) for line in str(error).splitlines()]
         raise AutosdError("\n".join(lines)) from None
-    return definition, fixed
+    return definition, of_space
 
 
 def _blamed(

@@ -100,8 +100,10 @@ class RangeReader:
             low, high = knob.bounds
             default = min(max(default, low), high)
         if not knob.accepts(default):
-            fault = f"default {default!r} is not in {knob.range}"
-            self.note(raw, fault if given else f"its own {fault}; give another with 'default:'")
+            whose = "the study's" if raw.sets[0] in self.words.settings else "its own default"
+            fault = f"{default!r} is not in {knob.range}"
+            other = f"{whose} {fault}; give another with 'default:'"
+            self.note(raw, f"default {fault}" if given else other)
             return None
         if knob.kind in ("uniform", "log_uniform"):
             default = float(default)

@@ -74,6 +74,7 @@ def _read_space(definition: StudyDefinition, overrides: Mapping[str, Any] | None
         check_combination,
         overrides,
         stages=_stages(definition.recipe.model),
+        base=definition.recipe,
     )
 
 

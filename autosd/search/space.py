@@ -15,7 +15,7 @@ from autosd.errors import AutosdError
 from autosd.recipe import Recipe, fingerprint, set_values, unknown
 from autosd.search.knobs import STRATEGY, Family, Knob, Suggest
 from autosd.search.spacefile import read_parts
-from autosd.search.vocabulary import Declarations
+from autosd.search.vocabulary import Declarations, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Space:
         overrides: Mapping[str, Any] | None = None,
         *,
         stages: int,
+        base: Recipe | None = None,
     ) -> "Space":
         """Read a space by path or by the name of a shipped one, and check all of it.
 
@@ -49,13 +50,16 @@ class Space:
             declarations: strategies by name, each with its `Knobs`.
             combine: raises `AutosdError` for strategies that exclude each other.
             overrides: parameter name -> value or range, as given by `--set`; a value fixes the
-                parameter. Keys of the recipe that the space does not search are left alone.
+                parameter. Values of the recipe that the space does not search are left alone;
+                a range makes the space search them.
             stages: number of feature maps of the student, for bounds such as `stages - 1`.
+            base: recipe of the study; its values are the defaults of settings that have no other.
 
         Raises:
             AutosdError: one line per fault, all of them together, each with file and key.
         """
-        families, training, fixed = read_parts(path, declarations, combine, overrides or {}, stages)
+        words = Vocabulary(declarations, base)
+        families, training, fixed = read_parts(path, words, combine, overrides or {}, stages)
         return cls(families, training, fixed)
 
     @classmethod

@@ -34,7 +34,7 @@ from autosd.recipe import Recipe, unknown
 from autosd.search.knobs import Family, Knob, is_range
 from autosd.search.outline import Outline, OutlineReader, Raw
 from autosd.search.ranges import RangeReader
-from autosd.search.vocabulary import Declarations, Vocabulary
+from autosd.search.vocabulary import Vocabulary
 
 MOST_COMBINATIONS = 100_000
 Combine = Callable[[Sequence[str]], None]
@@ -43,28 +43,26 @@ Parts = tuple[tuple[Family, ...], tuple[Knob, ...], Mapping[str, Any]]
 
 def read_parts(
     path: Path | str,
-    declarations: Declarations,
+    words: Vocabulary,
     combine: Combine,
     overrides: Mapping[str, Any],
     stages: int,
 ) -> Parts:
     """Families, knobs of training and fixed places of a space; see `Space.read`."""
     file = resources.find("search_spaces", str(path))
-    words, faults = Vocabulary(declarations), list[str]()
-    outlines = OutlineReader(file, words, faults)
+    faults = list[str]()
+    reader = OutlineReader(file, words, faults)
     ranges = RangeReader(words, stages, overrides, faults)
-    raws, entries = outlines.blocks()
-    for key, value in overrides.items():
-        if is_range(value) and key.split(".")[0] in Recipe.model_fields and key not in raws:
-            raws |= outlines.settings({key: value}, "recipe", "--set")
+    raws, entries = reader.blocks()
+    found = [reader.family(*entry) for entry in _with_baseline(entries, words).items()]
+    outlines = [outline for outline in found if outline is not None]
+    raws |= _drawn_settings(overrides, raws, outlines, words, faults)
     fixed, training = ranges.knobs(raws)
     families = []
-    for name, value in _with_baseline(entries, words).items():
-        outline = outlines.family(name, value)
-        if outline is not None:
-            _take_overrides(outline, overrides, words)
-            families.append(_family(outline, ranges, training))
-            faults += _forbidden(outline, combine, words)
+    for outline in outlines:
+        _take_overrides(outline, overrides, words)
+        families.append(_family(outline, ranges, training))
+        faults += _forbidden(outline, combine, words)
     faults += _clashes(file.name, families, training)
     faults += _unused(overrides, ranges.used, families, words)
     if faults:
@@ -87,6 +85,31 @@ def _family(outline: Outline, ranges: RangeReader, training: Sequence[Knob]) -> 
     )
     fixed, knobs = ranges.knobs(outline.raws, (*training, *slots))
     return Family(outline.name, tuple(outline.members), slots, fixed, knobs)
+
+
+def _drawn_settings(
+    overrides: Mapping[str, Any],
+    raws: Mapping[str, Raw],
+    outlines: Sequence[Outline],
+    words: Vocabulary,
+    faults: list[str],
+) -> dict[str, Raw]:
+    """Settings of the recipe that an option draws and no file does.
+
+    The range of a family is narrowed for that family alone. What makes a family is no range.
+    """
+    drawn = {}
+    for key, value in overrides.items():
+        if not is_range(value) or key not in words.settings or key in raws:
+            continue
+        own = [(outline, outline.setter(key)) for outline in outlines]
+        setters = {outline.name: outline.raws[name] for outline, name in own if name}
+        makers = [name for name, raw in setters.items() if not is_range(raw.value)]
+        if makers:
+            faults.append(f"--set: {key}: has one value in {', '.join(makers)}, which it makes")
+        elif not setters:
+            drawn[key] = Raw(value, "--set", key, (key,))
+    return drawn
 
 
 def _take_overrides(outline: Outline, overrides: Mapping[str, Any], words: Vocabulary) -> None:

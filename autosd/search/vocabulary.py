@@ -21,12 +21,13 @@ A protocol would say so, but mypy takes no nested class for an attribute of one.
 class Vocabulary:
     """Names, defaults and validity of everything that a space can set.
 
-    A *place* is where a value goes: `masd.mask_ratio`, or `optimizer.lr` in the recipe.
+    A *place* is where a value goes: `masd.mask_ratio`, or `optimizer.lr` in the recipe, whose
+    default is its value in the `base` recipe.
     """
 
-    def __init__(self, declarations: Declarations) -> None:
+    def __init__(self, declarations: Declarations, base: Recipe | None = None) -> None:
         self.declarations = declarations
-        self.settings = _settings()
+        self.settings = _settings(base or Recipe.parse({"data": "digits"}, "base"))
 
     def strategy_fault(self, name: str) -> str | None:
         """Why there is no such strategy, or None."""
@@ -91,9 +92,9 @@ class Vocabulary:
         return field.get_default(call_default_factory=True, validated_data={})
 
 
-def _settings() -> dict[str, Any]:
-    """Dotted settings of a recipe that may be searched, with their defaults."""
-    values = Recipe.parse({"data": "digits"}).mapping()
+def _settings(base: Recipe) -> dict[str, Any]:
+    """Dotted settings of a recipe that may be searched, with their values."""
+    values = base.mapping()
     settings: dict[str, Any] = {}
     for name in SEARCHABLE:
         value = values[name]

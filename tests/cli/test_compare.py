@@ -85,8 +85,10 @@ def test_a_wrong_name_is_told_before_anything_is_written(compare: Invoke, here: 
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("masd.mask_ratio=0.3", "--set masd.mask_ratio: no setting of a recipe"),
+        ("masd.mask_ratio=0.3", "--set masd.mask_ratio: strategies with other knobs"),
+        ("masd.mask_ratio={uniform: [0, 0.2]}", "--set masd.mask_ratio: strategies with other"),
         ("optimizer.lr={uniform: [0.1, 0.2]}", "--set optimizer.lr: one value is needed"),
+        ("optimiser.lr=0.1", "Did you mean 'optimizer'?"),
     ],
 )
 def test_what_a_comparison_would_pass_over_is_refused(

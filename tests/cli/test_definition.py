@@ -44,6 +44,17 @@ def test_a_range_is_the_spaces_alone():
     assert drawn == {"optimizer.lr": {"log_uniform": [0.02, 0.2]}, "batch_size": {"choice": [8]}}
 
 
+def test_a_range_where_none_can_be_is_a_fault_in_the_users_words():
+    with pytest.raises(AutosdError, match=r"^--set epochs: .* valid integer"):
+        resolve(FILE, "file", {}, assignments(["epochs={integers: [1, 9]}"]))
+
+
+def test_one_place_under_two_names_is_refused():
+    for pairs in permutations(["recipe.optimizer.lr={uniform: [0.1, 0.2]}", "optimizer.lr=0.07"]):
+        with pytest.raises(AutosdError, match=r"--set optimizer\.lr: is given twice"):
+            resolve(FILE, "file", {}, assignments(pairs))
+
+
 def test_the_order_of_settings_does_not_matter():
     pairs = ["optimizer.lr=0.05", "batch_size=64", "finalists.count=2"]
     found = {resolve(FILE, "f", {}, assignments(order))[0].mapping().__repr__()

@@ -73,6 +73,14 @@ def test_cross_entropy_always_comes_first_and_once(student: Student) -> None:
     assert labels == ["cross_entropy", "masd"]
 
 
+def test_a_file_with_the_recipe_of_another_entry_is_told_of(
+    student: Student, tmp_path: Path
+) -> None:
+    field = entries(student, [written(tmp_path / "best.yaml")])
+    assert [entry.label for entry in field.entries] == ["cross_entropy"]
+    assert field.left_out == ("best is the recipe of cross_entropy: one row for both.",)
+
+
 def test_what_cannot_run_on_the_student_is_left_out_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
     student = build_student(ModelSpec(name="resnet8"), 10, (1, 8, 8), seed=0)
     monkeypatch.setattr(discover()["dks"], "check", classmethod(lambda *_: ["dks: no stages"]))

@@ -121,7 +121,8 @@ def read(spaces: Path) -> ReadSpace:
         if "\n" in text or ":" in text:
             path = spaces / "mine.yaml"
             path.write_text(text)
-        return Space.read(path, DECLARED, combine, options.get("overrides"), stages=stages)
+        overrides = options.pop("overrides", None)
+        return Space.read(path, DECLARED, combine, overrides, stages=stages, **options)
 
     return read_space
 

@@ -39,6 +39,15 @@ def test_few_images_in_large_batches_are_told_of() -> None:
     assert few_steps(BASE, 9 * 128 + 1) == ()
 
 
+def test_the_advised_batch_is_smaller_and_large_enough_for_a_norm() -> None:
+    small = BASE.model_copy(update={"batch_size": 32})
+    (said,) = few_steps(small, 200)
+    assert "200 training images in batches of 32 are 7 steps" in said
+    assert said.endswith("--set batch_size=16")
+    assert "are 1 step an epoch" in few_steps(BASE, 100)[0]
+    assert few_steps(small, 60) == ()
+
+
 def test_a_member_that_cannot_work_on_the_student_is_named(tmp_path: Path) -> None:
     student = build_student(ModelSpec(name="resnet8"), 10, (1, 16, 16), seed=0)
     text = "strategies: {mine: {choices: {branch: [none, byot, masd]}, knobs: {masd.num_taps: 3}}}"

@@ -314,17 +314,39 @@ def test_an_option_may_set_a_knob_that_no_file_searches(read: Any, spaces: Path)
 
 def test_an_option_may_draw_a_setting_of_the_recipe(read: Any) -> None:
     text = "strategies: {masd: }"
-    drawn = {"optimizer.lr": {"log_uniform": [0.02, 0.2], "default": 0.1}}
-    assert read(text, overrides=drawn).parameters()["optimizer.lr"].bounds == (0.02, 0.2)
+    drawn = {"optimizer.lr": {"log_uniform": [0.02, 0.2], "default": 0.15}}
+    lr = read(text, overrides=drawn).parameters()["optimizer.lr"]
+    assert (lr.bounds, lr.default) == ((0.02, 0.2), 0.15)
     narrow = {"optimizer.lr": {"log_uniform": [0.05, 0.2]}}
     lr = read("joint", overrides=narrow).parameters()["optimizer.lr"]
     assert (lr.bounds, lr.default) == ((0.05, 0.2), 0.1)
-    assert read(text, overrides=narrow).parameters()["optimizer.lr"].default == 0.1
-    (line,) = faults(read, text, overrides={"optimizer.lr": {"uniform": [0.2, 0.3]}})
-    assert line.startswith("--set: optimizer.lr: its own default 0.1 is not in {'uniform'")
+
+
+def test_what_is_drawn_has_the_studys_value_as_its_default(read: Any) -> None:
+    base = Recipe.parse({**BASE.mapping(), "batch_size": 48}, "base")
+    sizes = {"batch_size": {"choice": [32, 48]}}
+    read_size = read("strategies: {masd: }", overrides=sizes, base=base).parameters()["batch_size"]
+    assert read_size.default == 48
+    (line,) = faults(read, "strategies: {masd: }", overrides={"batch_size": {"choice": [32, 64]}})
+    assert line.startswith(
+        f"--set: batch_size: the study's {Recipe.model_fields['batch_size'].default}"
+    )
     assert line.endswith("give another with 'default:'")
-    (line,) = faults(read, text, overrides={"epochs": {"integers": [1, 9]}})
-    assert "recipe.epochs: is decided by the study, not by a space" in line
+
+
+def test_what_makes_a_family_is_no_range_for_the_others(read: Any) -> None:
+    text = """
+strategies:
+  masd:
+  ema: {recipe: {average.kind: ema}}
+  erasing: {recipe: {augment.erase: {uniform: [0.1, 0.9], default: 0.5}}}
+"""
+    kinds = {"average.kind": {"choice": ["none", "ema"]}}
+    (line,) = faults(read, text, overrides=kinds)
+    assert line == "--set: average.kind: has one value in ema, which it makes"
+    space = read(text, overrides={"augment.erase": {"uniform": [0.3, 0.6]}})
+    assert space.parameters()["augment.erase"].bounds == (0.3, 0.6)
+    assert "augment.erase" not in space.default_params("masd")
 
 
 def test_the_fingerprint_ignores_the_order_of_keys_and_sees_every_change(read: Any) -> None:
