@@ -3,16 +3,22 @@
     python tests/benchmarks/replay.py CURVES.csv --seeds 200            every pruner, one table
     python tests/benchmarks/replay.py --take runs/a runs/b >CURVES.csv  the curves of studies
 
-Each seed draws the recorded trials in another order, the defaults of the families first and
-protected as in a search, and lets the real pruner decide on two simulated slots; an epoch takes
-the time that its strategies declare. Two questions: what the whole list would have cost and lost
-("all"), and what would have been found with the time of `--budget` full plain trainings, where a
-pruner that saves time sees more trials ("budget"). Lost is the last value of the best trial of
-the list minus that of the best complete one, in points, with the standard error over seeds. The
-sampler does not learn here: what an unfair pruner teaches it is not in these figures.
+Curves are taken from studies that drew at random and pruned nothing: others have only the trials
+that some pruner spared. Each seed puts the recorded trials in another order, one default of each
+family first and protected as in a search, and lets the real pruner decide on two simulated slots;
+an epoch takes the time that its strategies declare. Two questions. What would the whole list have
+cost and lost ("all")? Lost is the last value of the best trial of the list minus that of the best
+complete one, in points; kept is how many of the best four were completed, as four finalists are
+confirmed. And what would have been found with the time of `--budget` full plain trainings, where a
+pruner that saves time sees more trials? Gain is the best value found minus that found without a
+pruner in the same order.
+
+± is the standard error over orders of the same trials. It holds for these trials alone: with other
+ones, or another data set, the figures may be others. A value is one run's on val and as noisy as
+that. The sampler does not learn here: what an unfair pruner teaches it is not in these figures.
 
 Before that, how well epoch k ranks the trials as the last epoch does: Spearman's correlation over
-all, and the mean within families of at least five.
+all, and the mean within families of at least five. The last epoch's own noise bounds both.
 """
 
 import argparse
@@ -23,7 +29,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -38,8 +44,10 @@ from autosd.search.study import StudyFolder
 
 PRUNERS = ("family", "family-percentile", "family-projection", "median", "asha", "none")
 FACTS = ("study", "trial", "family", "default", "cost")
+NEEDED = ("random", "none", "top1")
 SLOTS = 2
 FEWEST = 5
+FINALISTS = 4
 
 
 @dataclass(frozen=True)
@@ -54,17 +62,26 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Replayed:
-    """One run: trials begun, time in plain epochs, and what was lost of the best, in points."""
+    """One run: trials begun, time in plain epochs, best value, and how many of the best four."""
 
     trials: int
     time: float
-    lost: float
+    best: float
+    kept: int
 
 
 def take(folders: Sequence[Path]) -> Iterator[dict[str, object]]:
     """Rows of the table: the complete trials of studies, all of as many epochs."""
+    lengths = set()
     for path in folders:
-        for trial in StudyFolder.open(path).records():
+        folder = StudyFolder.open(path)
+        definition = folder.definition
+        lengths.add(definition.recipe.epochs)
+        if (definition.sampler, definition.pruner, definition.objective) != NEEDED:
+            sys.exit(f"{path}: sampler, pruner and objective must be {', '.join(NEEDED)}")
+        if len(lengths) > 1:
+            sys.exit(f"{path}: has other epochs than the studies before it")
+        for trial in folder.records():
             if trial.state == "complete":
                 facts = (path.name, trial.number, trial.family, int(trial.origin == "default"))
                 values = {f"e{epoch}": round(value, 4) for epoch, value in trial.curve}
@@ -93,6 +110,7 @@ class Replay:
     """One order of the trials under one pruner."""
 
     def __init__(self, curves: Sequence[Recorded], pruner: str, budget: float | None) -> None:
+        self.best = sorted((one.values[-1] for one in curves), reverse=True)[:FINALISTS]
         self.curves = curves
         self.epochs = len(curves[0].values)
         self.families = CategoricalDistribution(sorted({one.family for one in curves}))
@@ -120,8 +138,8 @@ class Replay:
                 heapq.heappush(live, (now + one.cost, order, trial, one, epoch + 1))
             elif epoch == self.epochs:
                 complete.append(one.values[-1])
-        best = max(one.values[-1] for one in self.curves)
-        return Replayed(begun, used, 100 * (best - max(complete, default=0.0)))
+        kept = sum(value >= self.best[-1] for value in complete)
+        return Replayed(begun, used, max(complete, default=0.0), min(kept, FINALISTS))
 
     def _begin(self, one: Recorded) -> Trial:
         self.study.enqueue_trial({"strategy": one.family}, {"protected": one.default})
@@ -143,10 +161,11 @@ class Replay:
 
 
 def ordered(curves: Sequence[Recorded], seed: int) -> list[Recorded]:
-    """The defaults first, one of each family, then everything else by chance."""
+    """The defaults first, one of each family, then everything else by chance and unprotected."""
     shuffled = random.Random(seed).sample(curves, len(curves))
     first = {one.family: one for one in shuffled if one.default}.values()
-    return [*first, *(one for one in shuffled if all(one is not other for other in first))]
+    others = (one for one in shuffled if all(one is not other for other in first))
+    return [*first, *(replace(one, default=False) for one in others)]
 
 
 def replayed(curves: Sequence[Recorded], budget: float | None, run: tuple[str, int]) -> Replayed:
@@ -161,30 +180,36 @@ def show(curves: Sequence[Recorded], seeds: int, budget: float, processes: int) 
     epochs, finals = len(curves[0].values), [one.values[-1] for one in curves]
     print(f"{len(curves)} trials, {len({one.family for one in curves})} families")
     print(f"best {max(finals):.4f}, median {statistics.median(finals):.4f}")
-    print("\nepoch   all   within families   (rank correlation with the last epoch)")
+    print(
+        f"\nepoch   all   within {len(measured(curves))} families   (rank correlation, last epoch)"
+    )
     for epoch in range(1, epochs):
         print(f"{epoch:5}{correlation(curves, epoch):6.2f}{within(curves, epoch):18.2f}")
-    print(
-        f"\n{seeds} seeds              all: time   lost          {budget:g} trainings: trials  lost"
-    )
+    print(f"\n{seeds} seeds: all                              {budget:g} plain trainings")
+    print(f"{'pruner':20}  time          lost   kept    trials            gain")
     plain = sum(one.cost for one in curves) * epochs
     with ProcessPoolExecutor(processes) as pool:
+
+        def runs(name: str, limit: float | None) -> list[Replayed]:
+            each = [(name, seed) for seed in range(seeds)]
+            return list(pool.map(partial(replayed, curves, limit), each))
+
+        free = runs("none", budget)
         for name in PRUNERS:
-            runs = [(name, seed) for seed in range(seeds)]
-            whole = list(pool.map(partial(replayed, curves, None), runs))
-            bounded = list(pool.map(partial(replayed, curves, budget), runs))
+            whole, bounded = runs(name, None), runs(name, budget)
+            gains = [one.best - other.best for one, other in zip(bounded, free, strict=True)]
             print(
-                f"{name:22}{100 * statistics.fmean(one.time for one in whole) / plain:10.0f} %"
-                f"{_lost(whole)}{statistics.fmean(one.trials for one in bounded):17.0f}"
-                f"{_lost(bounded)}",
+                f"{name:20}{100 * statistics.fmean(one.time for one in whole) / plain:4.0f} %"
+                f"{_points([max(finals) - one.best for one in whole])}"
+                f"{statistics.fmean(one.kept for one in whole):7.1f}"
+                f"{statistics.fmean(one.trials for one in bounded):10.0f}{_points(gains)}",
                 flush=True,
             )
 
 
-def _lost(runs: Sequence[Replayed]) -> str:
-    lost = [run.lost for run in runs]
-    spread = statistics.stdev(lost) / len(lost) ** 0.5 if len(lost) > 1 else float("nan")
-    return f"{statistics.fmean(lost):8.2f} ± {spread:.2f}"
+def _points(shares: Sequence[float]) -> str:
+    spread = statistics.stdev(shares) / len(shares) ** 0.5 if len(shares) > 1 else float("nan")
+    return f"{100 * statistics.fmean(shares):8.2f} ± {100 * spread:.2f}"
 
 
 def correlation(curves: Sequence[Recorded], epoch: int) -> float:
@@ -193,15 +218,20 @@ def correlation(curves: Sequence[Recorded], epoch: int) -> float:
     return float(spearmanr([early for early, _ in pairs], [last for _, last in pairs]).statistic)
 
 
+def measured(curves: Sequence[Recorded]) -> list[list[Recorded]]:
+    """The trials of each family that has enough of them."""
+    families = {one.family for one in curves}
+    found = [[one for one in curves if one.family == family] for family in families]
+    return [own for own in found if len(own) >= FEWEST]
+
+
 def within(curves: Sequence[Recorded], epoch: int) -> float:
-    """The mean of it within families of enough trials whose values differ."""
-    found = []
-    for family in {one.family for one in curves}:
-        own = [one for one in curves if one.family == family]
-        if len(own) >= FEWEST and all(
-            len({one.values[at] for one in own}) > 1 for at in (epoch - 1, -1)
-        ):
-            found.append(correlation(own, epoch))
+    """The mean of it within families whose values differ."""
+    found = [
+        correlation(own, epoch)
+        for own in measured(curves)
+        if all(len({one.values[at] for one in own}) > 1 for at in (epoch - 1, -1))
+    ]
     return statistics.fmean(found) if found else float("nan")
 
 
@@ -217,7 +247,11 @@ def main() -> None:
     if options.take:
         write(list(take(options.take)))
     elif options.curves:
-        show(read(options.curves), options.seeds, options.budget, options.processes)
+        curves = read(options.curves)
+        first = sum(one.cost for one in ordered(curves, 0) if one.default)
+        if options.budget <= first:
+            parser.error(f"--budget: the families' defaults alone cost {first:.1f} trainings")
+        show(curves, options.seeds, options.budget, options.processes)
     else:
         parser.error("name a table of curves, or studies to --take them from")
 
