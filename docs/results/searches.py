@@ -17,14 +17,11 @@ import pandas
 
 import autosd
 
-COLORS = ("#2a78d6", "#e0731d", "#2f9e44", "#7d4fc4", "#c2255c")
-
 
 def rows(path: Path) -> Iterator[dict[str, object]]:
     """The lines of one study."""
     study = autosd.Study.open(path)
-    trials = study.trials()
-    epochs = trials["epochs_run"].max()
+    trials, epochs = study.trials(), study.story().definition.recipe.epochs
     for trial in trials.itertuples():
         yield {
             "search": path.name,
@@ -35,7 +32,7 @@ def rows(path: Path) -> Iterator[dict[str, object]]:
             "value": trial.value,
             "sd": None,
             "n": 1,
-            "compute": round(trial.epochs_run * trial.cost / epochs, 4),
+            "compute": round(trial.epochs_run * trial.cost / epochs, 4) if trial.epochs_run else 0,
             "seconds": trial.seconds,
         }
     costs = trials.set_index("number")["cost"]
@@ -69,14 +66,14 @@ def draw(table: Path, picture: Path) -> None:
     lines = pandas.read_csv(table)
     trials = lines[lines["line"] == "trial"]
     figure = graph_objects.Figure()
-    for color, (name, of) in zip(COLORS, trials.groupby("search", sort=False), strict=False):
+    for name, of in trials.groupby("search", sort=False):
         best = of["value"].where(of["state"] == "complete").cummax().ffill()
         figure.add_scatter(
             x=of["compute"].cumsum(),
             y=best,
             name=str(name),
             mode="lines",
-            line={"shape": "hv", "color": color},
+            line={"shape": "hv"},
         )
     figure.update_layout(
         template="plotly_white",

@@ -24,8 +24,7 @@ HERE = Path(__file__).parent
 PAGES = (HERE.parent / "results.md", HERE.parent.parent / "README.md")
 MARKED = re.compile(
     r"(<!-- (\S+\.csv)(?: first=(\d+))?(?: (seconds|searches)=(\S+\.csv))? -->\n)"
-    r".*?(<!-- end -->)",
-    re.DOTALL,
+    r"((?:\|.*\n)*)(<!-- end -->)"
 )
 HEAD = (
     "recipe",
@@ -54,7 +53,7 @@ def table(path: Path, first: int | None = None, extra: tuple[str, Path] | None =
 
     Args:
         path: a comparison, or searches.
-        first: how many rows; None for all.
+        first: how many rows of a comparison; None for all.
         extra: a further column, `seconds` or `searches`, and the file to take it from.
     """
     rows = _read(path)
@@ -64,6 +63,8 @@ def table(path: Path, first: int | None = None, extra: tuple[str, Path] | None =
     lines = [HEAD, *map(_cells, rows)]
     if extra is not None:
         column, values = EXTRAS[extra[0]](_read(extra[1]))
+        if not values.keys() & {row["recipe"] for row in rows}:
+            raise ValueError(f"{path}: no row has a name of {extra[1]}")
         cells = [column, *(values.get(row["recipe"], "-") for row in rows)]
         lines = [[*line, cell] for line, cell in zip(lines, cells, strict=True)]
     return _markdown(lines)
@@ -108,7 +109,8 @@ def _searches(lines: Sequence[Row]) -> Iterator[list[str]]:
         states = Counter(line["state"] for line in trials)
         best = max(float(line["value"]) for line in trials if line["state"] == "complete")
         first = finalists[0]
-        score = mean_and_sd(float(first["value"]), float(first["sd"]), "top1")
+        sd = float(first["sd"]) if first["sd"] else None
+        score = mean_and_sd(float(first["value"]), sd, "top1")
         yield [
             name,
             ", ".join(f"{count} {state}" for state, count in states.items()),
@@ -145,7 +147,8 @@ def _difference(row: Row) -> str:
     if not row["difference.low"]:
         return mean
     low, high = (100 * float(row[f"difference.{end}"]) for end in ("low", "high"))
-    return f"{mean} ({low:+.1f} to {high:+.1f})"
+    digits = 2 if min(abs(low), abs(high)) < 0.05 and low * high > 0 else 1
+    return f"{mean} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def _verdict(verdict: str) -> str:
@@ -156,11 +159,14 @@ def written(page: str) -> str:
     """A page with each of its tables made anew."""
 
     def remade(found: re.Match[str]) -> str:
-        opening, name, first, extra, file, end = found.groups()
+        opening, name, first, extra, file, _, end = found.groups()
         rows = int(first) if first else None
         return opening + table(HERE / name, rows, (extra, HERE / file) if extra else None) + end
 
-    return MARKED.sub(remade, page)
+    made, count = MARKED.subn(remade, page)
+    if count != len(re.findall(r"<!-- \S+\.csv", page)) or count != page.count("<!-- end -->"):
+        raise ValueError("a marker of a table has a fault in it, or no end")
+    return made
 
 
 def main() -> None:
