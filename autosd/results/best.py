@@ -55,7 +55,7 @@ def write_from_confirmation(folder: StudyFolder, won: Winner) -> bool:
         remarks=("Means over fresh seeds on `select`, which the search never saw.",),
         data=data_lines(folder, won.source / "model" / DESCRIPTION),
         score=score_lines(won),
-        readings=len(folder.test_readings()),
+        readings=len(folder.split.readings()),
     )
     facts = {
         "origin": "confirmation",

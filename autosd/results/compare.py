@@ -161,7 +161,7 @@ def compare(
         watch.say(f"note: {line}")
     work = _Work(folder, base, kind, field, tuple(_seeds(base, seeds)), test)
     with raised(), folder.lock() as lock:
-        folder.check_split(data.counts, data.fingerprint)
+        folder.split.check(data.counts, data.fingerprint)
         work.train(data, lock, slots, engine, watch)
         if test:
             work.read_test(watch)
@@ -264,7 +264,7 @@ class _Work:
         watch.say(f"scoring {len(waiting)} students on test, once each")
         data = load_data(self.base.data, with_test=True)
         for run in waiting:
-            self.folder.record_test_reading(f"compare/{run.name}", now())
+            self.folder.split.note_reading(f"compare/{run.name}", now())
             metrics = _score(self.path / run.name / "model", run.recipe.model.name, data)
             write_json(self.path / run.name / TEST, {"metrics": {"test": metrics}})
 

@@ -98,7 +98,7 @@ def ensemble(
     data = load_data(folder.definition.recipe.data)
     target = folder.path / FOLDER
     with raised(), folder.lock() as lock:
-        folder.check_split(data.counts, data.fingerprint)
+        folder.split.check(data.counts, data.fingerprint)
         best.restore(target)
         work = Work(folder, data, lock, slots, watch or Quiet(), engine)
         found = _found(records, work, train_missing)

@@ -92,7 +92,7 @@ def _values(
     device = device_of(folder)
     networks = Networks(made, single, device)
     pairs = {part: networks.on(work.data, part) for part in ("val", PART)}
-    folder.record_test_reading(FOLDER, now())
+    folder.split.note_reading(FOLDER, now())
     with_test = load_data(folder.definition.recipe.data, with_test=True)
     pairs["test"] = networks.on(with_test, "test")
     found = [*pairs["test"].gains("test"), *gains(PART, *chosen.held_out, plan.pool.labels)]

@@ -180,8 +180,8 @@ def _record(model: Model, chosen: Chosen, warnings: list[str]) -> tuple[Path | N
     study = chosen.origin.study
     try:
         if study is not None:
-            study.record_test_reading(who, now())
-            return study.path / SPLIT_FILE, len(study.test_readings())
+            study.split.note_reading(who, now())
+            return study.path / SPLIT_FILE, len(study.split.readings())
         note_reading(model.folder, who)
     except AutosdError as error:
         warnings.append(f"this reading of test is not on record: {error}")

@@ -97,7 +97,7 @@ def retrain(
     by_entry = [planned_runs(entry, seeds) for entry in entries]
     runs = [run for of_seed in zip(*by_entry, strict=True) for run in of_seed]
     with raised(), folder.lock() as lock:
-        folder.check_split(data.counts, data.fingerprint)
+        folder.split.check(data.counts, data.fingerprint)
         fitted = temperatures(folder.finalists, data.part(FITTED_ON).labels)
         train_runs(folder, data, runs, lock, slots=slots, watch=watch, engine=engine)
         trained = read_trained(folder, entries, seeds, fitted)

@@ -53,7 +53,7 @@ def write_from_retraining(
         data=data_lines(folder, model / DESCRIPTION),
         score=_score(won, table),
         calibration=_calibration(table),
-        readings=len(folder.test_readings()),
+        readings=len(folder.split.readings()),
     )
     details = {"recipe": row.recipe, "seed": record.seed}
     if temperature is not None:

@@ -100,8 +100,8 @@ def _job(folder: StudyFolder, lock: StudyLock) -> Job:
 
 def _record_readings(folder: StudyFolder, runs: Sequence[Path]) -> None:
     """Announce one reading for each run; that of a run which is taken up again is there already."""
-    known = {reading["who"] for reading in folder.test_readings()}
+    known = {reading["who"] for reading in folder.split.readings()}
     for run in runs:
         who = Path(os.path.relpath(run, folder.path)).as_posix()
         if who not in known:
-            folder.record_test_reading(who, now())
+            folder.split.note_reading(who, now())

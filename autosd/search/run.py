@@ -121,7 +121,7 @@ def run_search(
         folder = StudyFolder.prepare(
             root, definition, ready.space, storage=storage, command=command
         )
-        folder.check_split(ready.data.counts, ready.data.fingerprint)
+        folder.split.check(ready.data.counts, ready.data.fingerprint)
         if forking is not None:
             copy(forking, folder, lock.check)
             watch.say(told(forking.mapping()))

@@ -7,7 +7,7 @@ A folder may be copied or moved: it holds relative paths only.
 import contextlib
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +22,7 @@ from autosd.search.lock import StudyLock, holding
 from autosd.search.records import TrialRecord, records
 from autosd.search.requests import refuse_if_driven
 from autosd.search.space import Space
+from autosd.search.split import SplitRecord
 from autosd.stored import WAY_OUT
 
 if TYPE_CHECKING:  # imported where the database is opened: who only looks needs no Optuna
@@ -156,6 +157,11 @@ class StudyFolder:
     def retrain(self) -> Path:
         """The folder of retraining runs."""
         return self.path / "retrain"
+
+    @property
+    def split(self) -> SplitRecord:
+        """How its data were split, and who read test."""
+        return SplitRecord(self.path, self.name, self.definition.recipe.data.name)
 
     def trial(self, lineage: int) -> Path:
         """The folder of a trial, named after its first attempt."""
@@ -329,50 +335,6 @@ class StudyFolder:
         path = self.path / "study.yaml"
         if not path.exists() or StudyDefinition.read(path) != self.definition:
             files.write_text(path, yamlfile.dumps(self.definition.mapping()))
-
-    # The split of the data.
-
-    def check_split(self, counts: Mapping[str, int], fingerprint: str) -> None:
-        """Record the split of the data at the first call; later refuse another one.
-
-        Raises:
-            AutosdError: the data changed since the study began.
-        """
-        path = self.path / "split.json"
-        if not path.exists():
-            if self._trained():
-                raise AutosdError(f"{path}: is missing or no file; {WAY_OUT}")
-            known = {"counts": dict(counts), "fingerprint": fingerprint, "test_readings": []}
-            files.write_json(path, known)
-        elif origin.read_json(path).get("fingerprint") != fingerprint:
-            raise AutosdError(
-                f"study {self.name}: {self.definition.recipe.data.name} is not the data it began "
-                f"with ({path.name} has another fingerprint); put back what was there, or start a "
-                "new study with --name"
-            )
-
-    def _trained(self) -> bool:
-        """Whether a run has begun, which none does before the split is recorded."""
-        return any(self.path.glob("*/*/recipe.yaml"))
-
-    def record_test_reading(self, who: str, when: str) -> None:
-        """Append to `split.json` that `who` read the test part at `when`."""
-        path = self.path / "split.json"
-        readings = [*self.test_readings(), {"who": who, "when": when}]
-        known = origin.read_json(path)
-        with stored.sound(path, WAY_OUT):
-            counted = all(isinstance(count, int) for count in known["counts"].values())
-            if not counted or not isinstance(known["fingerprint"], str):
-                raise ValueError("no counts or no fingerprint")
-        files.write_json(path, {**known, "test_readings": readings})
-
-    def test_readings(self) -> list[dict[str, str]]:
-        """Every recorded reading of the test part."""
-        path = self.path / "split.json"
-        if not path.exists():
-            return []
-        with stored.sound(path, WAY_OUT):
-            return list(map(dict, origin.read_json(path).get("test_readings", [])))
 
 
 def study_path(root: Path, name: str) -> Path:

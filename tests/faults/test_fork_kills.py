@@ -38,7 +38,7 @@ with StudyLock(lock_path(root, "new")) as lock:
     if plan is not None:
         announce(study_path(root, "new"), "s")
         folder = StudyFolder.prepare(root, wanted, drive.SPACE)
-        folder.check_split(data.counts, data.fingerprint)
+        folder.split.check(data.counts, data.fingerprint)
         copy(plan, folder, lock.check)
 """
 
@@ -73,7 +73,7 @@ def test_a_fork_that_is_killed_at_any_moment_copies_every_trial_once(
     drive.run(tmp_path, drive.definition(TRIALS), "inline", 1)
     source = StudyFolder.find("s", tmp_path)
     data = load_data(source.definition.recipe.data)
-    source.check_split(data.counts, data.fingerprint)
+    source.split.check(data.counts, data.fingerprint)
     stream, cut = random.Random(5), 0
     for _ in range(KILLS):
         process = start(tmp_path)

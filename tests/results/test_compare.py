@@ -218,7 +218,7 @@ def test_a_study_may_begin_where_a_comparison_was(done: Compared) -> None:
     space = Space.read("seeds", discover(), check_combination, stages=3)
     with StudyLock(lock_path(root, "small")):
         folder = StudyFolder.prepare(root, DEFINITION, space)
-        assert len(folder.test_readings()) == 6
+        assert len(folder.split.readings()) == 6
     again = run(root, strategies=["lightskd"])
     assert [row.recipe for row in again.rows] == ["cross_entropy", "lightskd"]
 

@@ -36,7 +36,7 @@ def data() -> Data:
 def source(tmp_path: Path, data: Data) -> StudyFolder:
     """A study of eight trials of every end, one of them with a second attempt, and a queue."""
     folder = StudyFolder.prepare(tmp_path, drive.definition(TRIALS), drive.SPACE)
-    folder.check_split(data.counts, data.fingerprint)
+    folder.split.check(data.counts, data.fingerprint)
     study = folder.load(optuna.samplers.RandomSampler(0), read_only=False)
     ledger.enqueue_defaults(study, folder.space)
     base = folder.definition.recipe
@@ -86,7 +86,7 @@ def fork(wanted: Ready, root: Path, check: Any = lambda: None) -> tuple[Plan, St
     assert plan is not None
     announce(study_path(root, wanted.definition.name), "s")
     folder = StudyFolder.prepare(root, wanted.definition, wanted.space)
-    folder.check_split(wanted.data.counts, wanted.data.fingerprint)
+    folder.split.check(wanted.data.counts, wanted.data.fingerprint)
     copy(plan, folder, check)
     return plan, folder
 
@@ -140,7 +140,7 @@ def test_what_does_not_fit_is_counted_with_its_reason(source: StudyFolder, data:
 def test_a_trial_fits_a_space_that_searches_what_was_fixed(tmp_path: Path, data: Data) -> None:
     fixed = space(masd=masd(0.15))
     old = StudyFolder.prepare(tmp_path, drive.definition(2), fixed)
-    old.check_split(data.counts, data.fingerprint)
+    old.split.check(data.counts, data.fingerprint)
     study = old.load(read_only=False)
     ledger.enqueue(study, fixed, fixed.default_params("masd"), "user")
     trial, _ = ledger.ask(study, fixed, old.definition.recipe)

@@ -308,20 +308,20 @@ def test_a_missing_or_foreign_database_is_named(folder: StudyFolder, tmp_path: P
 
 
 def test_the_split_is_recorded_once_and_other_data_are_refused(folder: StudyFolder) -> None:
-    folder.check_split({"train": 500, "val": 500}, "abc")
-    folder.check_split({"train": 500, "val": 500}, "abc")
+    folder.split.check({"train": 500, "val": 500}, "abc")
+    folder.split.check({"train": 500, "val": 500}, "abc")
     assert json.loads((folder.path / "split.json").read_text())["counts"]["train"] == 500
     with pytest.raises(AutosdError, match="digits is not the data it began with"):
-        folder.check_split({"train": 400, "val": 500}, "abd")
+        folder.split.check({"train": 400, "val": 500}, "abd")
 
 
 def test_every_reading_of_the_test_part_is_recorded(folder: StudyFolder) -> None:
-    assert folder.test_readings() == []
-    folder.check_split({"train": 500}, "abc")
+    assert folder.split.readings() == []
+    folder.split.check({"train": 500}, "abc")
     for who in ("retrain", "compare"):
-        folder.record_test_reading(who, "2026-01-01T00:00:00+00:00")
-    assert [reading["who"] for reading in folder.test_readings()] == ["retrain", "compare"]
-    folder.check_split({"train": 500}, "abc")
+        folder.split.note_reading(who, "2026-01-01T00:00:00+00:00")
+    assert [reading["who"] for reading in folder.split.readings()] == ["retrain", "compare"]
+    folder.split.check({"train": 500}, "abc")
 
 
 def test_what_is_written_is_plain_yaml_and_holds_no_absolute_path(folder: StudyFolder) -> None:
