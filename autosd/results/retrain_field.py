@@ -1,24 +1,27 @@
 """Which recipes `autosd retrain` trains: those that the confirmation put first, and references.
 
-References are the published defaults of their families, the best control that the study has, and
-cross-entropy. Recipes that train the same are one entry with several roles.
+References are the published defaults of their families, the best control that the study has,
+cross-entropy, and cross-entropy tuned: with the settings of training that the winner drew, to
+which it may owe its gain. Recipes that train the same are one entry with several roles.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from autosd.recipe import Recipe
+from autosd.recipe import Recipe, set_values
 from autosd.results.calibration import identity
 from autosd.results.catalog import families
 from autosd.results.leaderboard import BASELINE, best_trial
 from autosd.results.retrained import ROLES
 from autosd.results.statistics import Summary
+from autosd.search.changed import flat
 from autosd.search.finalists import Candidate, choose, default, read_finalists
 from autosd.search.lists import read_recipe
 from autosd.search.records import TrialRecord
 from autosd.search.study import StudyFolder
 
 CONTROLS = "controls"
+TUNED = "cross_entropy-tuned"
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def field_of(folder: StudyFolder, records: Sequence[TrialRecord], top: int) -> l
     baseline = _default(folder, base, BASELINE, "baseline")
     control = _control(folder, records, base, found)
     first = replace(leading[0], roles=("winner",))
-    merged = _merged([first, *leading[1:], *defaults, *control, baseline])
+    tuned = _tuned(folder, baseline, first)
+    merged = _merged([first, *leading[1:], *defaults, *control, *tuned, baseline])
     values = _values(folder, records, base)
     scores = {identity(entry.recipe): entry.confirmed for entry in found}
     known = [_with_scores(entry, values, scores) for entry in merged]
@@ -152,6 +156,15 @@ def _control(
         yield plain if same else Entry(label, ("control",), best.family, recipe, best.value)
     elif known:
         yield _default(folder, base, known[0], "control")
+
+
+def _tuned(folder: StudyFolder, baseline: Entry, winner: Entry) -> Iterator[Entry]:
+    """Cross-entropy with what the space draws for every family, where the winner drew another."""
+    has = flat(winner.recipe.mapping())
+    drawn = {place: has[place] for knob in folder.space.training for place in knob.sets}
+    recipe = Recipe.parse(set_values(baseline.recipe.mapping(), drawn), TUNED)
+    if identity(recipe) != identity(baseline.recipe):
+        yield Entry(TUNED, ("tuned",), BASELINE, recipe)
 
 
 def _merged(entries: Sequence[Entry]) -> list[Entry]:

@@ -9,6 +9,18 @@ from autosd.results.retrain_table import Trained
 from autosd.results.retrained import Row
 from autosd.results.wording import sentence
 
+REFERENCES = {
+    "control": (
+        "best control",
+        "is itself a control: plain training with a cheap, well-known change",
+    ),
+    "tuned": (
+        "cross-entropy with the winner's settings of training",
+        "has no strategy: it is cross-entropy with other settings of training",
+    ),
+}
+"""Of a role: what it means beside a label, and what to say of a winner that has it."""
+
 
 def remarks_on(trained: Sequence[Trained], rows: Sequence[Row], metric: str) -> list[str]:
     """Sentences in order of weight.
@@ -29,7 +41,7 @@ def remarks_on(trained: Sequence[Trained], rows: Sequence[Row], metric: str) -> 
 
 
 def _winner(trained: Sequence[Trained], rows: Sequence[Row], metric: str) -> Iterator[str]:
-    """The winner against cross-entropy and against the best control."""
+    """The winner against cross-entropy, the best control and cross-entropy with its settings."""
     won = rows[0]
     if won.verdict in ("diverged", "incomplete"):
         return
@@ -37,12 +49,13 @@ def _winner(trained: Sequence[Trained], rows: Sequence[Row], metric: str) -> Ite
         yield "The winner is plain cross-entropy: no recipe that was confirmed did better."
         return
     yield sentence(won.recipe, won.difference, metric)
-    control = next((one for one in trained if "control" in one.entry.roles), trained[0])
-    if "control" in won.roles:
-        yield f"{won.recipe} is itself a control: plain training with a cheap, well-known change."
-    elif control is not trained[0] and not control.runs.diverged:
-        difference = difference_of(trained[0].runs, control.runs, (PART, metric))
-        yield sentence(won.recipe, difference, metric, than=f"{control.entry.label} (best control)")
+    for role, (meaning, itself) in REFERENCES.items():
+        other = next((one for one in trained if role in one.entry.roles), None)
+        if role in won.roles:
+            yield f"{won.recipe} {itself}."
+        elif other and not other.runs.diverged:
+            difference = difference_of(trained[0].runs, other.runs, (PART, metric))
+            yield sentence(won.recipe, difference, metric, than=f"{other.entry.label} ({meaning})")
 
 
 def _certainty(rows: Sequence[Row]) -> Iterator[str]:

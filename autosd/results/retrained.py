@@ -11,7 +11,7 @@ from autosd.results.statistics import Difference, Summary
 from autosd.search.study import StudyFolder
 
 FILE = "results.json"
-ROLES = ("winner", "finalist", "default", "control", "baseline")
+ROLES = ("winner", "finalist", "default", "control", "tuned", "baseline")
 CALIBRATION = ("ece", "ece_equal_mass", "nll", "brier")
 
 

@@ -108,6 +108,7 @@ def test_the_winner_comes_with_its_default_the_best_control_and_cross_entropy(fo
         ("masd-0004", "winner"),
         ("masd-default", "default"),
         ("cutmix-0005", "control"),
+        ("cross_entropy-tuned", "tuned"),
         ("cross_entropy", "baseline"),
     ]
 
@@ -146,9 +147,10 @@ def test_more_recipes_come_in_the_order_of_their_confirmation(folder, trials):
         ("masd-default", "finalist default"),
         ("masd-0004", "finalist"),
         ("cutmix-default", "default"),
+        ("cross_entropy-tuned", "tuned"),
         ("cross_entropy", "baseline"),
     ]
-    assert len(shown(folder, trials, top=50)) == 5
+    assert len(shown(folder, trials, top=50)) == 6
 
 
 def test_cross_entropy_stands_first_where_it_won_and_once(folder, trials):
@@ -165,6 +167,7 @@ def test_without_a_confirmation_the_search_ranks(folder, trials):
         ("cutmix-0005", "finalist control"),
         ("masd-default", "default"),
         ("cutmix-default", "default"),
+        ("cross_entropy-tuned", "tuned"),
         ("cross_entropy", "baseline"),
     ]
     assert all(entry.confirmed is None for entry in field_of(folder, trials, 2))
@@ -185,6 +188,23 @@ def test_a_loss_is_ranked_from_below(tmp_path):
     ]
 
 
+def test_cross_entropy_is_tuned_as_the_winner_was_and_in_nothing_else(folder, trials):
+    confirm(folder, (trials[4], 0.88), ("cross_entropy", 0.81))
+    entries = {entry.label: entry for entry in field_of(folder, trials, 1)}
+    tuned, plain = entries["cross_entropy-tuned"].recipe, entries["cross_entropy"].recipe
+    assert (tuned.optimizer.lr, plain.optimizer.lr) == (0.2, 0.1)
+    optimizer = plain.optimizer.model_copy(update={"lr": 0.2})
+    assert tuned == plain.model_copy(update={"optimizer": optimizer})
+
+
+def test_a_winner_that_is_tuned_cross_entropy_stands_once(folder, trials):
+    own = trial(folder, 6, "cross_entropy", 0.91, 0.2)
+    confirm(folder, (own, 0.9), ("cross_entropy", 0.81))
+    first, *others = shown(folder, [*trials, own])
+    assert first == ("cross_entropy-0006", "winner tuned")
+    assert [label for label, _ in others] == ["cutmix-0005", "cross_entropy"]
+
+
 def test_recipes_have_the_studys_seed_and_the_score_of_their_trial(folder, trials):
     confirm(folder, (trials[4], 0.88), ("cross_entropy", 0.81))
     entries = {entry.label: entry for entry in field_of(folder, trials, 1)}
@@ -193,6 +213,7 @@ def test_recipes_have_the_studys_seed_and_the_score_of_their_trial(folder, trial
         "masd-0004": 0.90,
         "masd-default": 0.85,
         "cutmix-0005": 0.86,
+        "cross_entropy-tuned": None,
         "cross_entropy": 0.80,
     }
 

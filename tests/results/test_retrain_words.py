@@ -87,6 +87,17 @@ def test_the_winner_is_compared_with_cross_entropy_and_the_best_control():
     assert "for all 2 together (Holm) better than cross-entropy: masd-0007, mixup-default." in text
 
 
+def test_the_winner_is_compared_with_cross_entropy_at_its_own_settings():
+    tuned = trained("cross_entropy-tuned", "tuned", 0.93, 0.96, 0.96)
+    text = said(WON, CONTROL, tuned, PLAIN)
+    assert (
+        "masd-0007 is worse than cross_entropy-tuned (cross-entropy with the winner's settings of "
+        "training): -3.0 points"
+    ) in text
+    won = trained("cross_entropy-0003", "winner tuned", 0.90, 0.92, 0.94)
+    assert "cross_entropy-0003 has no strategy" in said(won, PLAIN)
+
+
 def test_an_interval_with_zero_shows_nothing():
     even = trained("masd-0007", "winner", 0.90, 0.79, 0.83)
     assert [row.verdict for row in rows(even, PLAIN)] == ["no difference shown", "reference"]
