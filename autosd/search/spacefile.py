@@ -2,7 +2,7 @@
 
 ```yaml
 recipe:                                      # knobs of training, or values that the space fixes
-  optimizer.lr: {log_uniform: [0.01, 0.3], default: 0.1}
+  optimizer.lr: {log_uniform: [0.02, 0.5], default: 0.1}
 strategies:                                  # the families
   cross_entropy:
   masd:                                      # ranges of masd.yaml, beside this file or shipped

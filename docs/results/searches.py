@@ -1,7 +1,6 @@
-"""The trials and finalists of searches as one file, for tables.py and for the figure of them.
+"""The trials and finalists of searches as one file, for tables.py.
 
     python docs/results/searches.py runs/f-joint runs/f-seeds >docs/results/searches.csv
-    python docs/results/searches.py --figure docs/results/searches.csv docs/results/searches.svg
 
 A line is a trial, or a recipe that was confirmed with `n` fresh seeds: then `value` is the mean on
 the images held back for it. `compute` counts what the line trained, in plain trainings of the full
@@ -12,8 +11,6 @@ import csv
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import pandas
 
 import autosd
 
@@ -59,41 +56,5 @@ def take(paths: Sequence[Path]) -> None:
     writer.writerows(lines)
 
 
-def draw(table: Path, picture: Path) -> None:
-    """The best value on val that a search had found after so much compute."""
-    from plotly import graph_objects
-
-    lines = pandas.read_csv(table)
-    trials = lines[lines["line"] == "trial"]
-    figure = graph_objects.Figure()
-    for name, of in trials.groupby("search", sort=False):
-        best = of["value"].where(of["state"] == "complete").cummax().ffill()
-        figure.add_scatter(
-            x=of["compute"].cumsum(),
-            y=best,
-            name=str(name),
-            mode="lines",
-            line={"shape": "hv"},
-        )
-    figure.update_layout(
-        template="plotly_white",
-        width=760,
-        height=380,
-        margin={"l": 60, "r": 20, "t": 20, "b": 50},
-        legend={"x": 0.98, "y": 0.04, "xanchor": "right", "yanchor": "bottom"},
-    )
-    figure.update_xaxes(title="compute of the trials, in plain trainings")
-    figure.update_yaxes(title="best on val, one run", tickformat=".1%")
-    figure.write_image(picture)
-
-
-def main() -> None:
-    """Write the lines, or draw them."""
-    if sys.argv[1:2] == ["--figure"]:
-        draw(Path(sys.argv[2]), Path(sys.argv[3]))
-    else:
-        take([Path(path) for path in sys.argv[1:]])
-
-
 if __name__ == "__main__":
-    main()
+    take([Path(path) for path in sys.argv[1:]])
