@@ -106,7 +106,9 @@ def _drawn_settings(
         setters = {outline.name: outline.raws[name] for outline, name in own if name}
         makers = [name for name, raw in setters.items() if not is_range(raw.value)]
         if makers:
-            faults.append(f"--set: {key}: has one value in {', '.join(makers)}, which it makes")
+            faults.append(
+                f"--set: {key}: cannot be drawn; it is what {', '.join(makers)} is made of"
+            )
         elif not setters:
             drawn[key] = Raw(value, "--set", key, (key,))
     return drawn

@@ -343,7 +343,7 @@ strategies:
 """
     kinds = {"average.kind": {"choice": ["none", "ema"]}}
     (line,) = faults(read, text, overrides=kinds)
-    assert line == "--set: average.kind: has one value in ema, which it makes"
+    assert line == "--set: average.kind: cannot be drawn; it is what ema is made of"
     space = read(text, overrides={"augment.erase": {"uniform": [0.3, 0.6]}})
     assert space.parameters()["augment.erase"].bounds == (0.3, 0.6)
     assert "augment.erase" not in space.default_params("masd")
