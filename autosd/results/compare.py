@@ -23,7 +23,7 @@ from autosd.files import write_json, write_text
 from autosd.models.build import build_student, check_model
 from autosd.models.student import Student
 from autosd.recipe import Recipe, StudyDefinition
-from autosd.results.compare_entries import Entry, Field, field_of, given_field
+from autosd.results.compare_entries import Entry, Field, at_study_budget, field_of, given_field
 from autosd.results.compare_page import page
 from autosd.results.compare_runs import TEST, Runs, read_runs
 from autosd.results.compare_table import Row, rows_of, to_csv
@@ -131,7 +131,8 @@ def compare(
         root: the folder of studies.
         strategies: names of strategies, families of a space, or recipe files; none stands for all.
         seeds: of each recipe; more of them later are added to those that are there.
-        epochs, budget: other than the study's; such runs stand beside the others.
+        epochs, budget: other than the study's; such runs stand beside the others. What both budgets
+            train for as many epochs is one run for both.
         test: whether the students are scored on test as well, and compared there.
         slots: runs at the same time, None for as many as there is room for.
         engine: `ray`, a `Cluster` to join, or `inline` for one run at a time in this process.
@@ -157,6 +158,8 @@ def compare(
         if recipes
         else field_of(base, folder.space, student, strategies)
     )
+    if base.budget != definition.recipe.budget:
+        field = at_study_budget(field, definition.recipe, student, data)
     for line in few_steps(base, data.counts["train"]):
         watch.say(f"note: {line}")
     work = _Work(folder, base, kind, field, tuple(_seeds(base, seeds)), test)
@@ -213,7 +216,9 @@ class _Work:
 
     def runs(self, entry: Entry) -> list[Run]:
         """A recipe with every seed."""
-        return [Run(entry.label + self.kind, entry.recipe.with_seed(seed)) for seed in self.seeds]
+        other = entry.recipe.budget != self.base.budget
+        kind = self.kind.removesuffix(f"-{self.base.budget}") if other else self.kind
+        return [Run(entry.label + kind, entry.recipe.with_seed(seed)) for seed in self.seeds]
 
     def train(
         self, data: Data, lock: StudyLock, slots: int | None, engine: EngineChoice, watch: Watch

@@ -1,19 +1,31 @@
 """Who takes part in a comparison: names and files become recipes with one training in common."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
 
 from autosd import resources
+from autosd.data.dataset import Data
 from autosd.errors import AutosdError
 from autosd.models.student import Student
 from autosd.recipe import Recipe, StrategySpec, unknown
 from autosd.results.catalog import families
 from autosd.results.leaderboard import BASELINE
 from autosd.search.space import Space
-from autosd.strategies.check import check_combination, check_on_student, check_recipe, knobs_of
-from autosd.strategies.strategy import discover
+from autosd.strategies.check import (
+    build_strategies,
+    check_combination,
+    check_on_student,
+    check_recipe,
+    knobs_of,
+)
+from autosd.strategies.costs import combined, planned_epochs
+from autosd.strategies.strategy import RunSpec, Strategy, discover
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,39 @@ def given_field(recipes: Mapping[str, Recipe], student: Student) -> Field:
     for entry in found:
         _check(entry, student)
     return Field(found)
+
+
+def at_study_budget(field: Field, study: Recipe, student: Student, data: Data) -> Field:
+    """Where both budgets buy the same epochs, a recipe gets the study's: it is the same run.
+
+    Args:
+        field: with another budget than the study's.
+        study: its recipe.
+        student: what the entries have to work on.
+        data: the study's, split.
+    """
+    labels = torch.from_numpy(data.part("train").labels)
+    return replace(
+        field, entries=tuple(_at_budget(entry, study, student, labels) for entry in field.entries)
+    )
+
+
+def _at_budget(entry: Entry, study: Recipe, student: Student, labels: Tensor) -> Entry:
+    recipe = entry.recipe
+    run = RunSpec(
+        classes=student.spec.classes,
+        count=len(labels),
+        labels=labels,
+        image_shape=student.spec.image_shape,
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        device=torch.device("cpu"),
+    )
+    strategies = build_strategies(recipe, student, run, recipe.seed).values()
+    cost = combined(cast("Iterable[Strategy]", strategies))
+    if planned_epochs(recipe.model_copy(update={"budget": "compute"}), cost) != recipe.epochs:
+        return entry
+    return replace(entry, recipe=recipe.model_copy(update={"budget": study.budget}))
 
 
 def _whole_field(base: Recipe, space: Space, student: Student) -> Field:

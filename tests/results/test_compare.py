@@ -189,6 +189,20 @@ def test_equal_compute_scales_the_epochs(tmp_path: Path) -> None:
     assert (tmp_path / "small/compare/ddgsd-e4-compute-2000/result.json").is_file()
 
 
+def test_what_equal_compute_does_not_shorten_is_the_same_run(tmp_path: Path) -> None:
+    chosen = ["dlb", "label_smoothing"]
+    first = run(tmp_path, strategies=chosen, seeds=1, epochs=4)
+    before = {path.parent.name for path in tmp_path.glob("small/compare/*/result.json")}
+    again = run(tmp_path, strategies=chosen, seeds=1, epochs=4, budget="compute")
+    after = {path.parent.name for path in tmp_path.glob("small/compare/*/result.json")}
+    assert after - before == {"dlb-e4-compute-2000"}
+    rows = {row.recipe: row for row in again.rows}
+    epochs = {name: row.effort.epochs for name, row in rows.items()}
+    assert epochs == {"cross_entropy": 4, "label_smoothing": 4, "dlb": 2}
+    for row in first.rows:
+        assert (row.scores == rows[row.recipe].scores) == (row.recipe != "dlb")
+
+
 def test_a_diverged_recipe_is_shown_without_a_verdict(tmp_path: Path) -> None:
     wild = DEFINITION.recipe.optimizer.model_copy(update=WILD)
     recipes = {
