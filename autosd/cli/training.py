@@ -141,7 +141,7 @@ def _show_retrained(done: "Done", console: Console) -> None:
             made.add_row(*(escape(cell) for cell in cells))
         console.print(made)
         console.print()
-    for line in done.table.remarks:
+    for line in done.table.sentences:
         console.print(line, markup=False)
     console.print(
         f"student of the winner: {near(done.model_dir)}  ({duration(done.seconds)})",

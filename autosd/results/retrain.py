@@ -25,7 +25,7 @@ from autosd.results.retrain_best import write_from_retraining
 from autosd.results.retrain_field import field_of, lasting
 from autosd.results.retrain_runs import FIRST_SEED, PART, TRAIN_ON, train_runs
 from autosd.results.retrain_table import Trained, planned_runs, read_trained, rows_of
-from autosd.results.retrain_words import remarks_on
+from autosd.results.retrain_words import claims_on, remarks_on
 from autosd.results.retrained import FILE, Retrained
 from autosd.search.engines import EngineChoice
 from autosd.search.interrupts import raised
@@ -130,6 +130,7 @@ def _table(folder: StudyFolder, won: Winner, data: Data, trained: Sequence[Train
         trained_on=TRAIN_ON,
         images=data.counts[PART],
         rows=rows,
+        claims=tuple(claims_on(trained, rows, metric)),
         remarks=(*_about(folder, won, recipe), *remarks_on(trained, rows, metric)),
     )
 

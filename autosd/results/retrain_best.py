@@ -49,7 +49,7 @@ def write_from_retraining(
         origin="retrain",
         metrics=record.metrics,
         table=[f"{scores(table).title}.", "", scores(table).markdown()],
-        remarks=[CHOSEN, *table.remarks],
+        remarks=[CHOSEN, *table.sentences],
         data=data_lines(folder, model / DESCRIPTION),
         score=_score(won, table),
         calibration=_calibration(table),

@@ -23,7 +23,7 @@ REFERENCES = {
 
 
 def remarks_on(trained: Sequence[Trained], rows: Sequence[Row], metric: str) -> list[str]:
-    """Sentences in order of weight.
+    """Sentences beside the claims, in order of weight.
 
     Args:
         trained: the winner first.
@@ -31,7 +31,6 @@ def remarks_on(trained: Sequence[Trained], rows: Sequence[Row], metric: str) -> 
         metric: the study's objective.
     """
     return [
-        *_winner(trained, rows, metric),
         *_certainty(rows),
         *_choice(rows, metric),
         *(line for one in trained for line in missing(one.runs)),
@@ -40,7 +39,7 @@ def remarks_on(trained: Sequence[Trained], rows: Sequence[Row], metric: str) -> 
     ]
 
 
-def _winner(trained: Sequence[Trained], rows: Sequence[Row], metric: str) -> Iterator[str]:
+def claims_on(trained: Sequence[Trained], rows: Sequence[Row], metric: str) -> Iterator[str]:
     """The winner against cross-entropy, the best control and cross-entropy with its settings."""
     won = rows[0]
     if won.verdict in ("diverged", "incomplete"):

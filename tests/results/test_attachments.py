@@ -93,7 +93,9 @@ def test_after_retraining_the_note_has_its_table(story):
         difference=Difference(0.01, -0.002, 0.022, 3, 0.02, ""), p_holm=None, verdict_holm="",
         declared=None, seconds=None, temperature=None, scaled={}, search=None, confirmed=None,
     )  # fmt: skip
-    table = Retrained("tiny", "resnet8", "digits", "top1", 1, (2000,), ("train",), 297, (row,), ())
+    table = Retrained(
+        "tiny", "resnet8", "digits", "top1", 1, (2000,), ("train",), 297, (row,), (), ()
+    )
     line = "| masd-0002 | 91.2 ± 0.4 % | 3 | -0.2 to +2.2 | no difference shown |"
     assert line in note(replace(story, retrained=table))
 

@@ -14,7 +14,7 @@ from autosd.results.compare_runs import Runs
 from autosd.results.retrain_field import Entry
 from autosd.results.retrain_grids import calibration, grids, scores, way
 from autosd.results.retrain_table import Trained, rows_of
-from autosd.results.retrain_words import remarks_on
+from autosd.results.retrain_words import claims_on, remarks_on
 from autosd.results.retrained import Retrained, Row
 from autosd.results.statistics import Summary
 from autosd.search.lists import Record
@@ -62,7 +62,7 @@ def rows(*field: Trained) -> tuple[Row, ...]:
 
 
 def said(*field: Trained) -> str:
-    return "\n".join(remarks_on(field, rows(*field), "top1"))
+    return "\n".join(table(*field).sentences)
 
 
 def table(*field: Trained) -> Retrained:
@@ -76,6 +76,7 @@ def table(*field: Trained) -> Retrained:
         trained_on=("train", "val", "select"),
         images=297,
         rows=rows(*field),
+        claims=tuple(claims_on(field, rows(*field), "top1")),
         remarks=tuple(remarks_on(field, rows(*field), "top1")),
     )
 

@@ -38,6 +38,7 @@ def lead(story: Story, table: Retrained | None) -> list[Text]:
     texts = [Text(result(story)), *(Text(line, "note") for line in _behind(story))]
     if table is not None:
         texts.append(Text(f"On test: {on_test(table)}"))
+        texts += [Text(line, "note") for line in table.claims[1:]]
     elif story.winner is not None and story.winner.confirmed:
         texts.append(
             Text(

@@ -110,7 +110,7 @@ def retrained(story: Story, table: Retrained | None) -> Section:
     blocks: list[Block] = [
         Text(about + ABOUT_BETTER),
         tables.retrained(table),
-        Items([*table.remarks, readings(story.readings)]),
+        Items([*table.sentences, readings(story.readings)]),
     ]
     return Section("test", title, blocks)
 

@@ -101,7 +101,7 @@ def retrained() -> Retrained:
         )
     return Retrained(
         "hand", "resnet8", "digits", "top1", 4, (2000, 2001, 2002, 2003),
-        ("train", "val", "select"), 400, tuple(rows), (),
+        ("train", "val", "select"), 400, tuple(rows), (), (),
     )  # fmt: skip
 
 

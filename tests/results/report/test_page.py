@@ -286,7 +286,7 @@ def table() -> Retrained:
     )
     trained_on = ("train", "val", "select")
     return Retrained("hand", "resnet8", "digits", "top1", 4, (2000, 2001, 2002), trained_on, 400,
-                     rows, ("A remark on the table.",))  # fmt: skip
+                     rows, ("A claim.", "Another claim."), ("A remark on the table.",))  # fmt: skip
 
 
 def test_a_retraining_is_told_beside_the_confirmation(folder: StudyFolder) -> None:
@@ -297,10 +297,11 @@ def test_a_retraining_is_told_beside_the_confirmation(folder: StudyFolder) -> No
     words = seen(folder).words
     assert (
         "On test: masd-default scores 88.7 ± 1.0 % (3 seeds), trained on everything but test."
-        in (words)
+        in words
     )
+    assert words.index("Another claim.") < words.index("What was searched")
+    assert "A claim. Another claim. A remark on the table." in words
     assert "The test part was read 2 times, between 2026-11-20 and 2026-11-21" in words
-    assert "A remark on the table." in words
     assert "0.040 ± 0.002 0.020 ± 0.001" in words
     assert "masd-default scores 85.3 ± 1.5 % (3 seeds) on select" in words
 
