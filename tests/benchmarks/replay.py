@@ -175,19 +175,30 @@ def replayed(curves: Sequence[Recorded], budget: float | None, run: tuple[str, i
     return Replay(curves, pruner, budget).run(seed)
 
 
-def show(curves: Sequence[Recorded], seeds: int, budget: float, processes: int) -> None:
-    """Both tables."""
+def ranks(curves: Sequence[Recorded]) -> str:
+    """What the trials are, and how well each epoch ranks them."""
     epochs, finals = len(curves[0].values), [one.values[-1] for one in curves]
-    print(f"{len(curves)} trials, {len({one.family for one in curves})} families")
-    print(f"best {max(finals):.4f}, median {statistics.median(finals):.4f}")
-    print(
-        f"\nepoch   all   within {len(measured(curves))} families   (rank correlation, last epoch)"
+    best, median = max(finals), statistics.median(finals)
+    families = len({one.family for one in curves})
+    return "\n".join(
+        [
+            f"{len(curves)} trials, {families} families, best {best:.4f}, median {median:.4f}",
+            "rank correlation of an epoch with the last one: all trials, and within the families "
+            f"of at least {FEWEST} ({len(measured(curves))} of them)",
+            *(
+                f"{epoch:5}{correlation(curves, epoch):6.2f}{within(curves, epoch):9.2f}"
+                for epoch in range(1, epochs)
+            ),
+        ]
     )
-    for epoch in range(1, epochs):
-        print(f"{epoch:5}{correlation(curves, epoch):6.2f}{within(curves, epoch):18.2f}")
-    print(f"\n{seeds} seeds: all                              {budget:g} plain trainings")
+
+
+def show(curves: Sequence[Recorded], seeds: int, budget: float, processes: int) -> None:
+    """Every pruner, a line each."""
+    print(f"{seeds} seeds: all{'':30}{budget:g} plain trainings")
     print(f"{'pruner':20}  time          lost   kept    trials            gain")
-    plain = sum(one.cost for one in curves) * epochs
+    best = max(one.values[-1] for one in curves)
+    plain = sum(one.cost for one in curves) * len(curves[0].values)
     with ProcessPoolExecutor(processes) as pool:
 
         def runs(name: str, limit: float | None) -> list[Replayed]:
@@ -200,7 +211,7 @@ def show(curves: Sequence[Recorded], seeds: int, budget: float, processes: int) 
             gains = [one.best - other.best for one, other in zip(bounded, free, strict=True)]
             print(
                 f"{name:20}{100 * statistics.fmean(one.time for one in whole) / plain:4.0f} %"
-                f"{_points([max(finals) - one.best for one in whole])}"
+                f"{_points([best - one.best for one in whole])}"
                 f"{statistics.fmean(one.kept for one in whole):7.1f}"
                 f"{statistics.fmean(one.trials for one in bounded):10.0f}{_points(gains)}",
                 flush=True,
@@ -251,6 +262,7 @@ def main() -> None:
         first = sum(one.cost for one in ordered(curves, 0) if one.default)
         if options.budget <= first:
             parser.error(f"--budget: the families' defaults alone cost {first:.1f} trainings")
+        print(f"{ranks(curves)}\n", flush=True)
         show(curves, options.seeds, options.budget, options.processes)
     else:
         parser.error("name a table of curves, or studies to --take them from")
