@@ -1,10 +1,9 @@
 """Who takes part in a comparison: names and files become recipes with one training in common."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -22,10 +21,11 @@ from autosd.strategies.check import (
     check_combination,
     check_on_student,
     check_recipe,
+    hooks,
     knobs_of,
 )
 from autosd.strategies.costs import combined, planned_epochs
-from autosd.strategies.strategy import RunSpec, Strategy, discover
+from autosd.strategies.strategy import RunSpec, discover
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,9 @@ def at_study_budget(field: Field, study: Recipe, student: Student, data: Data) -
         study: its recipe.
         student: what the entries have to work on.
         data: the study's, split.
+
+    Raises:
+        AutosdError: a strategy cannot be built, such as one without its file.
     """
     labels = torch.from_numpy(data.part("train").labels)
     return replace(
@@ -114,8 +117,10 @@ def _at_budget(entry: Entry, study: Recipe, student: Student, labels: Tensor) ->
         epochs=recipe.epochs,
         device=torch.device("cpu"),
     )
-    strategies = build_strategies(recipe, student, run, recipe.seed).values()
-    cost = combined(cast("Iterable[Strategy]", strategies))
+    try:
+        cost = combined(hooks(build_strategies(recipe, student, run, recipe.seed)))
+    except AutosdError as error:
+        raise AutosdError(f"{entry.label}: {error}") from None
     if planned_epochs(recipe.model_copy(update={"budget": "compute"}), cost) != recipe.epochs:
         return entry
     return replace(entry, recipe=recipe.model_copy(update={"budget": study.budget}))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from typing import cast
 
 import torch
 from torch import nn
@@ -156,6 +157,11 @@ def build_strategies(recipe: Recipe, student: Student, run: RunSpec, seed: int) 
     check_on_student(recipe, student, run.count)
     specs = sorted(recipe.strategies, key=lambda spec: Slot.MIX in strategy_named(spec.name).slots)
     return nn.ModuleDict({spec.name: _built(spec, student, run, seed) for spec in specs})
+
+
+def hooks(modules: nn.ModuleDict) -> list[Strategy]:
+    """What `build_strategies` built, in its order."""
+    return cast("list[Strategy]", list(modules.values()))
 
 
 def _built(spec: StrategySpec, student: Student, run: RunSpec, seed: int) -> Strategy:

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,9 @@ from autosd.errors import TrialDiverged
 from autosd.models.build import build_student
 from autosd.models.student import Activations, Student
 from autosd.recipe import Recipe
-from autosd.strategies.check import build_strategies
+from autosd.strategies.check import build_strategies, hooks
 from autosd.strategies.costs import combined, planned_epochs
-from autosd.strategies.strategy import RunSpec, Strategy, Targets
+from autosd.strategies.strategy import RunSpec, Targets
 from autosd.streams import Clock, seed_for
 from autosd.training.average import make_average
 from autosd.training.checkpoint import load_checkpoint, save_checkpoint, unreadable
@@ -198,7 +198,7 @@ class Trainer:
             root=self.root,
         )
         modules = build_strategies(recipe, self.student, run, recipe.seed)
-        self.cost = combined(_hooks(modules))
+        self.cost = combined(hooks(modules))
         self.planned = planned_epochs(recipe, self.cost)
         if self.planned != recipe.epochs:
             del modules  # their state would stand beside that of the second ones
@@ -207,7 +207,7 @@ class Trainer:
         self.strategies = _placed(modules, self.device)
         if self.precision == "bf16" and self.device.type == "cpu":
             exempt_from_autocast((self.student, self.strategies))
-        self._hooks = _hooks(modules)
+        self._hooks = hooks(modules)
         balanced = recipe.class_weights == "balanced"
         self._class_weights = balanced_weights(labels, spec.classes) if balanced else None
 
@@ -353,10 +353,6 @@ class Trainer:
 def state_bytes(module: nn.Module) -> int:
     """Bytes of all parameters and buffers of a module."""
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-
-
-def _hooks(modules: nn.ModuleDict) -> list[Strategy]:
-    return cast("list[Strategy]", list(modules.values()))
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:

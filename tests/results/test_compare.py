@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from autosd import yamlfile
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, StrategySpec, StudyDefinition
 from autosd.results.compare import Compared, compare
+from autosd.results.compare_table import Row
 from autosd.search.lock import StudyLock
 from autosd.search.space import Space
 from autosd.search.study import StudyFolder, lock_path
@@ -49,6 +51,15 @@ def under_names(**changes: Any) -> dict[str, Recipe]:
 def rows_without_times(compared: Compared) -> list[dict[str, Any]]:
     rows = [row.mapping() for row in compared.rows]
     return [{key: value for key, value in row.items() if key not in TIMED} for row in rows]
+
+
+def runs_in(root: Path) -> set[str]:
+    """Names of the runs that have a result."""
+    return {path.parent.name for path in root.glob("small/compare/*/result.json")}
+
+
+def in_order(compared: Compared) -> list[Row]:
+    return sorted(compared.rows, key=lambda row: row.recipe)
 
 
 def readings(compared: Compared) -> list[str]:
@@ -189,18 +200,44 @@ def test_equal_compute_scales_the_epochs(tmp_path: Path) -> None:
     assert (tmp_path / "small/compare/ddgsd-e4-compute-2000/result.json").is_file()
 
 
-def test_what_equal_compute_does_not_shorten_is_the_same_run(tmp_path: Path) -> None:
-    chosen = ["dlb", "label_smoothing"]
-    first = run(tmp_path, strategies=chosen, seeds=1, epochs=4)
-    before = {path.parent.name for path in tmp_path.glob("small/compare/*/result.json")}
-    again = run(tmp_path, strategies=chosen, seeds=1, epochs=4, budget="compute")
-    after = {path.parent.name for path in tmp_path.glob("small/compare/*/result.json")}
-    assert after - before == {"dlb-e4-compute-2000"}
-    rows = {row.recipe: row for row in again.rows}
-    epochs = {name: row.effort.epochs for name, row in rows.items()}
-    assert epochs == {"cross_entropy": 4, "label_smoothing": 4, "dlb": 2}
-    for row in first.rows:
-        assert (row.scores == rows[row.recipe].scores) == (row.recipe != "dlb")
+@pytest.mark.parametrize(("study", "other"), [("epochs", "compute"), ("compute", "epochs")])
+def test_what_equal_compute_does_not_shorten_is_one_run(
+    tmp_path: Path, study: str, other: str
+) -> None:
+    recipe = {**RECIPE, "epochs": 4, "budget": study}
+    definition = StudyDefinition.parse({"name": "small", "recipe": recipe, "space": "seeds"})
+    options: dict[str, Any] = {"seeds": 1, "engine": "inline", "test": True}
+    chosen = ["dlb", "lightskd"]
+    first = compare(definition, tmp_path, strategies=chosen, **options)
+    before = runs_in(tmp_path)
+    second = compare(definition, tmp_path, strategies=chosen, budget=other, **options)
+    assert runs_in(tmp_path) - before == {f"dlb-{other}-2000"}
+    assert len(readings(second)) == 4  # cross-entropy and LightSKD once, DLB twice
+    assert {row.recipe: row.effort.epochs for row in first.rows + second.rows} == {
+        "cross_entropy": 4,
+        "lightskd": 4,
+        "dlb": 4 if other == "epochs" else 2,
+    }
+    for row, again in zip(in_order(first), in_order(second), strict=True):
+        assert (row.scores == again.scores) == (row.recipe != "dlb")
+
+
+def test_a_shared_run_is_what_the_other_budget_would_train(tmp_path: Path) -> None:
+    recipes = {
+        budget: Recipe.parse({**RECIPE, "budget": budget, "strategies": ["drg", "dsr"]})
+        for budget in ("epochs", "compute")
+    }
+    epochs, compute = run(tmp_path, recipes=recipes, seeds=1).rows
+    assert epochs.scores == compute.scores
+
+
+def test_what_cannot_be_built_is_refused_by_its_label(tmp_path: Path) -> None:
+    spec = {"name": "soft_labels", "knobs": {"file": str(tmp_path / "none.safetensors")}}
+    recipe = DEFINITION.recipe.model_copy(update={"strategies": (StrategySpec(**spec),)})
+    (tmp_path / "mine.yaml").write_text(yamlfile.dumps(recipe.mapping()))
+    with pytest.raises(AutosdError, match=r"^mine: .*none\.safetensors"):
+        run(tmp_path, strategies=[str(tmp_path / "mine.yaml")], budget="compute")
+    assert not runs_in(tmp_path)
 
 
 def test_a_diverged_recipe_is_shown_without_a_verdict(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def on_test(table: Retrained) -> str:
     """The verdict of the retraining, with its score."""
     won = table.winner
     score = won.metrics.get(table.metric)
-    said = sentence(won.recipe, won.difference, table.metric)
+    said = next(iter(table.claims), sentence(won.recipe, won.difference, table.metric))
     if score is None:
         return f"no run of {won.recipe} gave a score. {said}"
     shown = numbers.mean_and_sd(score.mean, score.sd, table.metric, table.images)
