@@ -163,9 +163,10 @@ def compare(
     for line in few_steps(base, data.counts["train"]):
         watch.say(f"note: {line}")
     work = _Work(folder, base, kind, field, tuple(_seeds(base, seeds)), test)
+    machine = Engine(engine, slots or folder.definition.slots, folder.definition.per_trial)
     with raised(), folder.lock() as lock:
         folder.split.check(data.counts, data.fingerprint)
-        work.train(data, lock, slots, engine, watch)
+        work.train(data, lock, machine, watch)
         if test:
             work.read_test(watch)
         return work.table(data, begin)
@@ -220,13 +221,10 @@ class _Work:
         kind = self.kind.removesuffix(f"-{self.base.budget}") if other else self.kind
         return [Run(entry.label + kind, entry.recipe.with_seed(seed)) for seed in self.seeds]
 
-    def train(
-        self, data: Data, lock: StudyLock, slots: int | None, engine: EngineChoice, watch: Watch
-    ) -> None:
+    def train(self, data: Data, lock: StudyLock, machine: Engine, watch: Watch) -> None:
         """Do the runs that have no result yet, seed by seed, so that a part of it is paired."""
         definition = self.folder.definition
         each = definition.per_trial
-        machine = Engine(engine, slots or definition.slots, each)
         job = Job(
             key="",
             recipe={},

@@ -110,7 +110,7 @@ class Engine:
 def slots_of(kind: EngineChoice, asked: int | None, each: SlotSpec) -> int:
     """How many jobs run at the same time on an engine, as things are now; see `slots_for`."""
     if kind == "inline":
-        return 1
+        return min(1, slots_for(None, each))
     if not isinstance(kind, Cluster):
         return slots_for(asked, each)
     kind.allow()

@@ -3,8 +3,9 @@
     python docs/results/searches.py runs/f-joint runs/f-seeds >docs/results/searches.csv
 
 A line is a trial, or a recipe that was confirmed with `n` fresh seeds: then `value` is the mean on
-the images held back for it. `compute` counts what the line trained, in plain trainings of the full
-length: epochs times what the strategies declare of a step, with cross-entropy's as 1.
+the images held back for it. `origin` says whether a trial was a default, drawn around a default
+(`prior`), or the search's own. `compute` counts what the line trained, in plain trainings of the
+full length: epochs times what the strategies declare of a step, with cross-entropy's as 1.
 """
 
 import csv
@@ -25,6 +26,7 @@ def rows(path: Path) -> Iterator[dict[str, object]]:
             "line": "trial",
             "number": trial.number,
             "recipe": trial.family,
+            "origin": trial.origin,
             "state": trial.state,
             "value": trial.value,
             "sd": None,
@@ -39,6 +41,7 @@ def rows(path: Path) -> Iterator[dict[str, object]]:
             "line": "finalist",
             "number": place,
             "recipe": final.recipe,
+            "origin": None,
             "state": "complete",
             "value": final.mean,
             "sd": final.sd,

@@ -3,12 +3,13 @@
     python docs/results/tables.py               writes all of them again
     python docs/results/tables.py FILE.csv      prints the table of one file
 
-FILE.csv is what `autosd compare` leaves in the study's folder as compare/compare*.csv, or what
-searches.py writes; the files here are copies of it. In a page, a table stands between
-`<!-- FILE.csv -->` and `<!-- end -->`; behind the name, `first=N` keeps the first rows only. To a
-comparison `seconds=THIS.csv` adds the seconds of the runs of a file, the same or another, which had
-the machine for themselves, and `searches=THIS.csv` what was spent to find the recipes that have the
-name of a search.
+FILE.csv is what `autosd compare` leaves in the study's folder as compare/compare*.csv, what
+searches.py or runs.py writes, or a table that is shown as it is; the files here are copies of it.
+In a page, a table stands between `<!-- FILE.csv -->` and `<!-- end -->`. Behind the name of a
+comparison `first=N` keeps the first rows only, `seconds=THIS.csv` adds the seconds of the runs of a
+file, the same or another, which had the machine for themselves, and `searches=THIS.csv` what was
+spent to find the recipes that have the name of a search. Behind that of runs `pairs=A/B,A/C` says
+which differences A - B and A - C on test are shown, paired by seed.
 """
 
 import csv
@@ -19,11 +20,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from autosd.results.numbers import mean_and_sd
+from autosd.results.statistics import Difference, paired_difference
 
 HERE = Path(__file__).parent
 PAGES = (HERE.parent / "results.md", HERE.parent.parent / "README.md")
 MARKED = re.compile(
-    r"(<!-- (\S+\.csv)(?: first=(\d+))?(?: (seconds|searches)=(\S+\.csv))? -->\n)"
+    r"(<!-- (\S+\.csv)(?: first=(\d+))?(?: (seconds|searches|pairs)=(\S+))? -->\n)"
     r"((?:\|.*\n)*)(<!-- end -->)"
 )
 HEAD = (
@@ -45,24 +47,30 @@ SEARCHES = (
     "its winner",
     "winner, select",
 )
+PAIRS = ("recipe", "against", "n", "difference on test (95 %)", "p")
 Row = Mapping[str, str]
 
 
-def table(path: Path, first: int | None = None, extra: tuple[str, Path] | None = None) -> str:
+def table(path: Path, first: int | None = None, extra: tuple[str, str] | None = None) -> str:
     """A file as Markdown; of a comparison cross-entropy, then best to worst.
 
     Args:
-        path: a comparison, or searches.
+        path: a comparison, searches, runs, or another table.
         first: how many rows of a comparison; None for all.
-        extra: a further column, `seconds` or `searches`, and the file to take it from.
+        extra: of a comparison a further column, `seconds` or `searches`, and the file beside it to
+            take it from; of runs `pairs` and which.
     """
     rows = _read(path)
     if "search" in rows[0]:
         return _markdown([SEARCHES, *_searches(rows)])
+    if "run" in rows[0]:
+        return _markdown([PAIRS, *_pairs(rows, extra[1] if extra else "")])
+    if "recipe" not in rows[0]:
+        return _markdown([list(rows[0]), *(list(row.values()) for row in rows)])
     rows = rows[:first]
     lines = [HEAD, *map(_cells, rows)]
     if extra is not None:
-        column, values = EXTRAS[extra[0]](_read(extra[1]))
+        column, values = EXTRAS[extra[0]](_read(path.parent / extra[1]))
         if not values.keys() & {row["recipe"] for row in rows}:
             raise ValueError(f"{path}: no row has a name of {extra[1]}")
         cells = [column, *(values.get(row["recipe"], "-") for row in rows)]
@@ -121,6 +129,26 @@ def _searches(lines: Sequence[Row]) -> Iterator[list[str]]:
         ]
 
 
+def _pairs(runs: Sequence[Row], pairs: str) -> Iterator[list[str]]:
+    scores: dict[str, dict[str, float]] = {}
+    for run in runs:
+        scores.setdefault(run["run"], {})[run["seed"]] = float(run["top1"])
+    for pair in pairs.split(","):
+        own, other = (scores[name] for name in pair.split("/"))
+        seeds = sorted(own.keys() & other.keys())
+        found = paired_difference([own[seed] for seed in seeds], [other[seed] for seed in seeds])
+        yield [*pair.split("/"), str(found.n), _interval(found), f"{found.p:.3f}"]
+
+
+def _interval(found: Difference) -> str:
+    row = {
+        "difference.mean": found.mean,
+        "difference.low": found.low,
+        "difference.high": found.high,
+    }
+    return _difference({key: str(value) for key, value in row.items()})
+
+
 def _cells(row: Row) -> list[str]:
     return [
         row["recipe"],
@@ -159,9 +187,9 @@ def written(page: str) -> str:
     """A page with each of its tables made anew."""
 
     def remade(found: re.Match[str]) -> str:
-        opening, name, first, extra, file, _, end = found.groups()
+        opening, name, first, extra, value, _, end = found.groups()
         rows = int(first) if first else None
-        return opening + table(HERE / name, rows, (extra, HERE / file) if extra else None) + end
+        return opening + table(HERE / name, rows, (extra, value) if extra else None) + end
 
     made, count = MARKED.subn(remade, page)
     if count != len(re.findall(r"<!-- \S+\.csv", page)) or count != page.count("<!-- end -->"):

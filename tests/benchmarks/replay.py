@@ -1,24 +1,29 @@
 """What a pruner would have cost and lost, replayed on the recorded curves of real trials.
 
-    python tests/benchmarks/replay.py CURVES.csv --seeds 200            every pruner, one table
+    python tests/benchmarks/replay.py CURVES.csv --seeds 200            every pruner
+    python tests/benchmarks/replay.py CURVES.csv --ranks                what each epoch knows
+    python tests/benchmarks/replay.py CURVES.csv --families             who starts slowly
     python tests/benchmarks/replay.py --take runs/a runs/b >CURVES.csv  the curves of studies
 
-Curves are taken from studies that drew at random and pruned nothing: others have only the trials
-that some pruner spared. Each seed puts the recorded trials in another order, one default of each
-family first and protected as in a search, and lets the real pruner decide on two simulated slots;
-an epoch takes the time that its strategies declare. Two questions. What would the whole list have
-cost and lost ("all")? Lost is the last value of the best trial of the list minus that of the best
-complete one, in points; kept is how many of the best four were completed, as four finalists are
-confirmed. And what would have been found with the time of `--budget` full plain trainings, where a
-pruner that saves time sees more trials? Gain is the best value found minus that found without a
-pruner in the same order.
+Everything is printed as CSV. Curves are taken from studies that drew at random and pruned nothing:
+others have only the trials that some pruner spared.
+
+Each seed puts the recorded trials in another order, one default of each family first and protected
+as in a search, and lets the real pruner decide on two simulated slots; an epoch takes the time that
+its strategies declare. Two questions. What would the whole list have cost and lost? Lost is the
+last value of the best trial of the list minus that of the best complete one, in points; and how
+many of the best four were completed, as four finalists are confirmed. And what would have been
+found in a fixed time, that of `--budget` full plain trainings, where a pruner that saves time sees
+more trials? Gain is the best value found minus that found without a pruner in the same order.
 
 ± is the standard error over orders of the same trials. It holds for these trials alone: with other
 ones, or another data set, the figures may be others. A value is one run's on val and as noisy as
 that. The sampler does not learn here: what an unfair pruner teaches it is not in these figures.
 
-Before that, how well epoch k ranks the trials as the last epoch does: Spearman's correlation over
-all, and the mean within families of at least five. The last epoch's own noise bounds both.
+Ranks: Spearman's correlation of an epoch's values with the last ones, over all trials, the mean
+within families of at least five, and among the better half by the last value, where a pruner has to
+choose. Families: by how many places a family's trials rise from an epoch to the last one, mean ±
+standard error; who rises starts slowly. The last epoch's own noise bounds both.
 """
 
 import argparse
@@ -27,7 +32,7 @@ import heapq
 import random
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,27 +40,45 @@ from pathlib import Path
 
 import optuna
 from optuna.distributions import CategoricalDistribution
+from optuna.pruners import BasePruner
 from optuna.trial import Trial
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 from autosd.search import ledger
-from autosd.search.pruners import decide, make_pruner
+from autosd.search.pruners import FamilyPruner, decide, make_pruner
 from autosd.search.study import StudyFolder
 
-PRUNERS = ("family", "family-percentile", "family-projection", "median", "asha", "none")
-FACTS = ("study", "trial", "family", "default", "cost")
+SETTINGS: dict[str, Callable[[int], BasePruner]] = {
+    "family 67/67": lambda epochs: FamilyPruner(epochs, inside=67.0, across=67.0),
+    "family 50/80": lambda epochs: FamilyPruner(epochs, inside=50.0, across=80.0),
+    "family from epoch 4": lambda epochs: _later(epochs, 4),
+    "family from epoch 6": lambda epochs: _later(epochs, 6),
+}
+"""Settings of the family pruner that are not offered, beside the pruners that are."""
+PRUNERS = (
+    "family", "family-percentile", "family-projection", *SETTINGS, "median", "asha", "none",
+)  # fmt: skip
+FACTS = ("study", "trial", "family", "origin", "lr", "cost")
 NEEDED = ("random", "none", "top1")
+RATE = "optimizer.lr"
 SLOTS = 2
 FEWEST = 5
 FINALISTS = 4
 
 
+def _later(epochs: int, first: int) -> FamilyPruner:
+    pruner = FamilyPruner(epochs)
+    pruner.first = first
+    return pruner
+
+
 @dataclass(frozen=True)
 class Recorded:
-    """A complete trial: whether it is its family's default, cost of a step, values by epoch."""
+    """A complete trial: whether it is a default, learning rate, cost of a step, values by epoch."""
 
     family: str
     default: bool
+    lr: float
     cost: float
     values: tuple[float, ...]
 
@@ -83,16 +106,21 @@ def take(folders: Sequence[Path]) -> Iterator[dict[str, object]]:
             sys.exit(f"{path}: has other epochs than the studies before it")
         for trial in folder.records():
             if trial.state == "complete":
-                facts = (path.name, trial.number, trial.family, int(trial.origin == "default"))
+                rate = trial.params.get(RATE, definition.recipe.optimizer.lr)
+                facts = (path.name, trial.number, trial.family, trial.origin, round(rate, 5))
                 values = {f"e{epoch}": round(value, 4) for epoch, value in trial.curve}
                 yield dict(zip(FACTS, (*facts, trial.cost), strict=True)) | values
 
 
-def write(rows: Sequence[dict[str, object]]) -> None:
-    """The table on standard output."""
-    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+def write(rows: Iterable[dict[str, object]]) -> None:
+    """Rows on standard output, as they come."""
+    writer = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+        sys.stdout.flush()
 
 
 def read(path: Path) -> list[Recorded]:
@@ -103,7 +131,8 @@ def read(path: Path) -> list[Recorded]:
 
 def _recorded(row: dict[str, str]) -> Recorded:
     values = tuple(float(value) for name, value in row.items() if name not in FACTS)
-    return Recorded(row["family"], row["default"] == "1", float(row["cost"] or 1), values)
+    default, rate, cost = row["origin"] == "default", float(row["lr"]), float(row["cost"] or 1)
+    return Recorded(row["family"], default, rate, cost, values)
 
 
 class Replay:
@@ -117,7 +146,9 @@ class Replay:
         self.until = float("inf") if budget is None else budget * self.epochs / SLOTS
         self.study = optuna.create_study(
             sampler=optuna.samplers.RandomSampler(0),
-            pruner=make_pruner(pruner, self.epochs),
+            pruner=SETTINGS[pruner](self.epochs)
+            if pruner in SETTINGS
+            else make_pruner(pruner, self.epochs),
             direction="maximize",
         )
 
@@ -175,28 +206,10 @@ def replayed(curves: Sequence[Recorded], budget: float | None, run: tuple[str, i
     return Replay(curves, pruner, budget).run(seed)
 
 
-def ranks(curves: Sequence[Recorded]) -> str:
-    """What the trials are, and how well each epoch ranks them."""
-    epochs, finals = len(curves[0].values), [one.values[-1] for one in curves]
-    best, median = max(finals), statistics.median(finals)
-    families = len({one.family for one in curves})
-    return "\n".join(
-        [
-            f"{len(curves)} trials, {families} families, best {best:.4f}, median {median:.4f}",
-            "rank correlation of an epoch with the last one: all trials, and within the families "
-            f"of at least {FEWEST} ({len(measured(curves))} of them)",
-            *(
-                f"{epoch:5}{correlation(curves, epoch):6.2f}{within(curves, epoch):9.2f}"
-                for epoch in range(1, epochs)
-            ),
-        ]
-    )
-
-
-def show(curves: Sequence[Recorded], seeds: int, budget: float, processes: int) -> None:
-    """Every pruner, a line each."""
-    print(f"{seeds} seeds: all{'':30}{budget:g} plain trainings")
-    print(f"{'pruner':20}  time          lost   kept    trials            gain")
+def pruned(
+    curves: Sequence[Recorded], seeds: int, budget: float, processes: int
+) -> Iterator[dict[str, object]]:
+    """A row for each pruner."""
     best = max(one.values[-1] for one in curves)
     plain = sum(one.cost for one in curves) * len(curves[0].values)
     with ProcessPoolExecutor(processes) as pool:
@@ -209,18 +222,40 @@ def show(curves: Sequence[Recorded], seeds: int, budget: float, processes: int) 
         for name in PRUNERS:
             whole, bounded = runs(name, None), runs(name, budget)
             gains = [one.best - other.best for one, other in zip(bounded, free, strict=True)]
-            print(
-                f"{name:20}{100 * statistics.fmean(one.time for one in whole) / plain:4.0f} %"
-                f"{_points([best - one.best for one in whole])}"
-                f"{statistics.fmean(one.kept for one in whole):7.1f}"
-                f"{statistics.fmean(one.trials for one in bounded):10.0f}{_points(gains)}",
-                flush=True,
-            )
+            share = statistics.fmean(one.time for one in whole) / plain
+            yield {
+                "pruner": name,
+                "time of the whole list": f"{100 * share:.0f} %",
+                "lost (points)": _points([best - one.best for one in whole]),
+                "of the best four": f"{statistics.fmean(one.kept for one in whole):.1f}",
+                f"trials in the time of {budget:g}": (
+                    f"{statistics.fmean(one.trials for one in bounded):.0f}"
+                ),
+                "gain in that time (points)": _points(gains),
+            }
 
 
 def _points(shares: Sequence[float]) -> str:
-    spread = statistics.stdev(shares) / len(shares) ** 0.5 if len(shares) > 1 else float("nan")
-    return f"{100 * statistics.fmean(shares):8.2f} ± {100 * spread:.2f}"
+    return _with_error([100 * share for share in shares], 2)
+
+
+def _with_error(values: Sequence[float], digits: int) -> str:
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    if len(values) < 2:
+        return mean
+    return f"{mean} ± {statistics.stdev(values) / len(values) ** 0.5:.{digits}f}"
+
+
+def ranked(curves: Sequence[Recorded]) -> Iterator[dict[str, object]]:
+    """A row for each epoch but the last: how well it ranks the trials as the last one does."""
+    better = sorted(curves, key=lambda one: -one.values[-1])[: len(curves) // 2]
+    for epoch in range(1, len(curves[0].values)):
+        yield {
+            "epoch": epoch,
+            "all trials": f"{correlation(curves, epoch):.2f}",
+            "within families": f"{within(curves, epoch):.2f}",
+            "better half": f"{correlation(better, epoch):.2f}",
+        }
 
 
 def correlation(curves: Sequence[Recorded], epoch: int) -> float:
@@ -229,21 +264,38 @@ def correlation(curves: Sequence[Recorded], epoch: int) -> float:
     return float(spearmanr([early for early, _ in pairs], [last for _, last in pairs]).statistic)
 
 
-def measured(curves: Sequence[Recorded]) -> list[list[Recorded]]:
-    """The trials of each family that has enough of them."""
-    families = {one.family for one in curves}
-    found = [[one for one in curves if one.family == family] for family in families]
-    return [own for own in found if len(own) >= FEWEST]
+def measured(curves: Sequence[Recorded]) -> dict[str, list[Recorded]]:
+    """The trials of each family that has enough of them, by name."""
+    families = sorted({one.family for one in curves})
+    found = {name: [one for one in curves if one.family == name] for name in families}
+    return {name: own for name, own in found.items() if len(own) >= FEWEST}
 
 
 def within(curves: Sequence[Recorded], epoch: int) -> float:
     """The mean of it within families whose values differ."""
     found = [
         correlation(own, epoch)
-        for own in measured(curves)
+        for own in measured(curves).values()
         if all(len({one.values[at] for one in own}) > 1 for at in (epoch - 1, -1))
     ]
     return statistics.fmean(found) if found else float("nan")
+
+
+def risen(curves: Sequence[Recorded]) -> Iterator[dict[str, object]]:
+    """A row for each family: places that its trials rise from an epoch to the last one."""
+    last = len(curves[0].values)
+    places = {
+        epoch: rankdata([-one.values[epoch - 1] for one in curves])
+        for epoch in sorted({3, round(0.6 * last), round(0.8 * last), last})
+    }
+    for name, own in measured(curves).items():
+        at = [place for place, one in enumerate(curves) if one in own]
+        rises = {
+            f"from epoch {epoch}": _with_error([of[k] - places[last][k] for k in at], 1)
+            for epoch, of in places.items()
+            if epoch != last
+        }
+        yield {"family": name, "trials": len(own), **rises}
 
 
 def main() -> None:
@@ -254,18 +306,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--budget", type=float, default=30.0, help="in full plain trainings")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--ranks", action="store_true", help="what each epoch knows")
+    parser.add_argument("--families", action="store_true", help="who starts slowly")
     options = parser.parse_args()
     if options.take:
-        write(list(take(options.take)))
-    elif options.curves:
-        curves = read(options.curves)
-        first = sum(one.cost for one in ordered(curves, 0) if one.default)
-        if options.budget <= first:
-            parser.error(f"--budget: the families' defaults alone cost {first:.1f} trainings")
-        print(f"{ranks(curves)}\n", flush=True)
-        show(curves, options.seeds, options.budget, options.processes)
-    else:
+        write(take(options.take))
+        return
+    if not options.curves:
         parser.error("name a table of curves, or studies to --take them from")
+    curves = read(options.curves)
+    first = sum(one.cost for one in ordered(curves, 0) if one.default)
+    if options.ranks:
+        write(ranked(curves))
+    elif options.families:
+        write(risen(curves))
+    elif options.budget <= first:
+        parser.error(f"--budget: the families' defaults alone cost {first:.1f} trainings")
+    else:
+        write(pruned(curves, options.seeds, options.budget, options.processes))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,12 @@ MISTAKES = {
     "epochs too small": (["search", "--epochs", "0"], "epochs", "1"),
     "negative slots": (["search", "--slots", "-1"], "--slots", "1"),
     "too many GPUs": (["search", "--gpus-per-trial", "999"], "999", "GPUs"),
+    "GPUs without Ray": (["search", "--inline", "--gpus-per-trial", "999"], "999", "GPUs"),
+    "GPUs of a comparison": (
+        ["compare", "digits", "--set", "per_trial.gpus=999", "--strategies", "dlb"],
+        "999",
+        "GPUs",
+    ),
     "sampler": (["search", "--sampler", "tpee"], "tpee", "tpe"),
     "pruner": (["search", "--pruner", "famly"], "famly", "family"),
     "time": (["search", "--time-budget", "soon"], "--time-budget", "30m"),
