@@ -18,6 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from autosd.results.numbers import mean_and_sd
 from autosd.results.statistics import Difference, paired_difference
@@ -25,8 +26,8 @@ from autosd.results.statistics import Difference, paired_difference
 HERE = Path(__file__).parent
 PAGES = (HERE.parent / "results.md", HERE.parent.parent / "README.md")
 MARKED = re.compile(
-    r"(<!-- (\S+\.csv)(?: first=(\d+))?(?: (seconds|searches|pairs)=(\S+))? -->\n)"
-    r"((?:\|.*\n)*)(<!-- end -->)"
+    r"(<!-- (\S+\.csv)((?: (?:first|seconds|searches|pairs)=\S+)*) -->\n)"
+    r"(?:\|.*\n)*(<!-- end -->)"
 )
 HEAD = (
     "recipe",
@@ -51,28 +52,26 @@ PAIRS = ("recipe", "against", "n", "difference on test (95 %)", "p")
 Row = Mapping[str, str]
 
 
-def table(path: Path, first: int | None = None, extra: tuple[str, str] | None = None) -> str:
+def table(path: Path, options: Mapping[str, str] = MappingProxyType({})) -> str:
     """A file as Markdown; of a comparison cross-entropy, then best to worst.
 
     Args:
         path: a comparison, searches, runs, or another table.
-        first: how many rows of a comparison; None for all.
-        extra: of a comparison a further column, `seconds` or `searches`, and the file beside it to
-            take it from; of runs `pairs` and which.
+        options: what stands behind its name in the marker.
     """
     rows = _read(path)
     if "search" in rows[0]:
         return _markdown([SEARCHES, *_searches(rows)])
     if "run" in rows[0]:
-        return _markdown([PAIRS, *_pairs(rows, extra[1] if extra else "")])
+        return _markdown([PAIRS, *_pairs(rows, options["pairs"])])
     if "recipe" not in rows[0]:
         return _markdown([list(rows[0]), *(list(row.values()) for row in rows)])
-    rows = rows[:first]
-    lines = [HEAD, *map(_cells, rows)]
-    if extra is not None:
-        column, values = EXTRAS[extra[0]](_read(path.parent / extra[1]))
+    rows = rows[: int(options.get("first", len(rows)))]
+    lines: list[Sequence[str]] = [HEAD, *map(_cells, rows)]
+    for kind in (kind for kind in EXTRAS if kind in options):
+        column, values = EXTRAS[kind](_read(path.parent / options[kind]))
         if not values.keys() & {row["recipe"] for row in rows}:
-            raise ValueError(f"{path}: no row has a name of {extra[1]}")
+            raise ValueError(f"{path}: no row has a name of {options[kind]}")
         cells = [column, *(values.get(row["recipe"], "-") for row in rows)]
         lines = [[*line, cell] for line, cell in zip(lines, cells, strict=True)]
     return _markdown(lines)
@@ -187,9 +186,9 @@ def written(page: str) -> str:
     """A page with each of its tables made anew."""
 
     def remade(found: re.Match[str]) -> str:
-        opening, name, first, extra, value, _, end = found.groups()
-        rows = int(first) if first else None
-        return opening + table(HERE / name, rows, (extra, value) if extra else None) + end
+        opening, name, given, end = found.groups()
+        options = dict(option.split("=", 1) for option in given.split())
+        return opening + table(HERE / name, options) + end
 
     made, count = MARKED.subn(remade, page)
     if count != len(re.findall(r"<!-- \S+\.csv", page)) or count != page.count("<!-- end -->"):
