@@ -110,7 +110,8 @@ class Engine:
 def slots_of(kind: EngineChoice, asked: int | None, each: SlotSpec) -> int:
     """How many jobs run at the same time on an engine, as things are now; see `slots_for`."""
     if kind == "inline":
-        return min(1, slots_for(None, each))
+        slots_for(None, each)  # refuses what not even one has room for
+        return 1
     if not isinstance(kind, Cluster):
         return slots_for(asked, each)
     kind.allow()

@@ -71,7 +71,7 @@ def processor_seconds(pid: int) -> float:
             times = process.cpu_times()
             total += times.user + times.system
     except psutil.NoSuchProcess:
-        pass
+        pass  # it ended while it was asked: what is known of the others counts
     return total
 
 
