@@ -159,7 +159,7 @@ def compare(
         else field_of(base, folder.space, student, strategies)
     )
     if base.budget != definition.recipe.budget:
-        field = at_study_budget(field, definition.recipe, student, data)
+        field = at_study_budget(field, definition.recipe, student, data, folder.path)
     for line in few_steps(base, data.counts["train"]):
         watch.say(f"note: {line}")
     work = _Work(folder, base, kind, field, tuple(_seeds(base, seeds)), test)
@@ -238,6 +238,7 @@ class _Work:
             cpus=each.cpus,
             gpus=each.share,
             epoch_seconds=definition.epoch_seconds,
+            root=str(self.folder.path),
         )
         by_entry = [self.runs(entry) for entry in self.field.entries]
         runs = [run for of_seed in zip(*by_entry, strict=True) for run in of_seed]

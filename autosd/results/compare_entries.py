@@ -23,9 +23,10 @@ from autosd.strategies.check import (
     check_recipe,
     hooks,
     knobs_of,
+    run_spec,
 )
 from autosd.strategies.costs import combined, planned_epochs
-from autosd.strategies.strategy import RunSpec, discover
+from autosd.strategies.strategy import discover
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def given_field(recipes: Mapping[str, Recipe], student: Student) -> Field:
     return Field(found)
 
 
-def at_study_budget(field: Field, study: Recipe, student: Student, data: Data) -> Field:
+def at_study_budget(field: Field, study: Recipe, student: Student, data: Data, root: Path) -> Field:
     """Where both budgets buy the same epochs, a recipe gets the study's: it is the same run.
 
     Args:
@@ -96,27 +97,19 @@ def at_study_budget(field: Field, study: Recipe, student: Student, data: Data) -
         study: its recipe.
         student: what the entries have to work on.
         data: the study's, split.
+        root: the study's folder, from which relative paths in knobs are taken.
 
     Raises:
         AutosdError: a strategy cannot be built, such as one without its file.
     """
     labels = torch.from_numpy(data.part("train").labels)
-    return replace(
-        field, entries=tuple(_at_budget(entry, study, student, labels) for entry in field.entries)
-    )
+    entries = (_at_budget(entry, study, student, labels, root) for entry in field.entries)
+    return replace(field, entries=tuple(entries))
 
 
-def _at_budget(entry: Entry, study: Recipe, student: Student, labels: Tensor) -> Entry:
+def _at_budget(entry: Entry, study: Recipe, student: Student, labels: Tensor, root: Path) -> Entry:
     recipe = entry.recipe
-    run = RunSpec(
-        classes=student.spec.classes,
-        count=len(labels),
-        labels=labels,
-        image_shape=student.spec.image_shape,
-        batch_size=recipe.batch_size,
-        epochs=recipe.epochs,
-        device=torch.device("cpu"),
-    )
+    run = run_spec(recipe, student, labels, root)
     try:
         cost = combined(hooks(build_strategies(recipe, student, run, recipe.seed)))
     except AutosdError as error:

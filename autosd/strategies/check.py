@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autosd.errors import AutosdError
 from autosd.models.student import Student
@@ -146,6 +147,27 @@ def check_on_student(recipe: Recipe, student: Student, images: int = 0) -> list[
     if faults:
         raise AutosdError("\n".join(faults))
     return notes
+
+
+def run_spec(recipe: Recipe, student: Student, labels: Tensor, root: Path) -> RunSpec:
+    """What the recipe's strategies are told of its run, on the device of the labels.
+
+    Args:
+        recipe: its epochs are the planned ones.
+        student: built for the data.
+        labels: `[N]` int64 labels of the images that are trained on.
+        root: folder from which relative paths in knobs are taken.
+    """
+    return RunSpec(
+        classes=student.spec.classes,
+        count=len(labels),
+        labels=labels,
+        image_shape=student.spec.image_shape,
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        device=labels.device,
+        root=root,
+    )
 
 
 def build_strategies(recipe: Recipe, student: Student, run: RunSpec, seed: int) -> nn.ModuleDict:

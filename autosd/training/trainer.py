@@ -20,9 +20,9 @@ from autosd.errors import TrialDiverged
 from autosd.models.build import build_student
 from autosd.models.student import Activations, Student
 from autosd.recipe import Recipe
-from autosd.strategies.check import build_strategies, hooks
+from autosd.strategies.check import build_strategies, hooks, run_spec
 from autosd.strategies.costs import combined, planned_epochs
-from autosd.strategies.strategy import RunSpec, Targets
+from autosd.strategies.strategy import Targets
 from autosd.streams import Clock, seed_for
 from autosd.training.average import make_average
 from autosd.training.checkpoint import load_checkpoint, save_checkpoint, unreadable
@@ -185,18 +185,9 @@ class Trainer:
         self.student = _placed(student, self.device).train()
 
     def _build_strategies(self, dataset: Dataset) -> None:
-        recipe, spec = self.recipe, self.student.spec
+        recipe = self.recipe
         labels = torch.from_numpy(dataset.labels).to(self.device)
-        run = RunSpec(
-            classes=spec.classes,
-            count=len(dataset),
-            labels=labels,
-            image_shape=spec.image_shape,
-            batch_size=recipe.batch_size,
-            epochs=recipe.epochs,
-            device=self.device,
-            root=self.root,
-        )
+        run = run_spec(recipe, self.student, labels, self.root)
         modules = build_strategies(recipe, self.student, run, recipe.seed)
         self.cost = combined(hooks(modules))
         self.planned = planned_epochs(recipe, self.cost)
@@ -209,7 +200,7 @@ class Trainer:
             exempt_from_autocast((self.student, self.strategies))
         self._hooks = hooks(modules)
         balanced = recipe.class_weights == "balanced"
-        self._class_weights = balanced_weights(labels, spec.classes) if balanced else None
+        self._class_weights = balanced_weights(labels, run.classes) if balanced else None
 
     def _build_optimisation(self) -> None:
         recipe, steps = self.recipe, self._loader.steps_per_epoch

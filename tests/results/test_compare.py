@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from autosd import yamlfile
+from autosd.data.loading import load_data
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, StrategySpec, StudyDefinition
 from autosd.results.compare import Compared, compare
@@ -21,6 +24,7 @@ from autosd.search.lock import StudyLock
 from autosd.search.space import Space
 from autosd.search.study import StudyFolder, lock_path
 from autosd.strategies.check import check_combination
+from autosd.strategies.soft_labels import table_bytes
 from autosd.strategies.strategy import discover
 
 SPLIT = {"seed": 0, "val": 300, "select": 900}
@@ -238,6 +242,19 @@ def test_what_cannot_be_built_is_refused_by_its_label(tmp_path: Path) -> None:
     with pytest.raises(AutosdError, match=r"^mine: .*none\.safetensors"):
         run(tmp_path, strategies=[str(tmp_path / "mine.yaml")], budget="compute")
     assert not runs_in(tmp_path)
+
+
+def test_files_of_recipes_are_looked_for_in_the_study(tmp_path: Path) -> None:
+    data = load_data(DEFINITION.recipe.data)
+    labels = torch.from_numpy(data.part("train").labels)
+    rows = torch.full((len(labels), len(data.class_names)), -math.log(len(data.class_names)))
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "table.safetensors").write_bytes(table_bytes(rows, labels))
+    spec = StrategySpec(name="soft_labels", knobs={"file": "table.safetensors"})
+    recipe = DEFINITION.recipe.model_copy(update={"strategies": (spec,)})
+    (tmp_path / "mine.yaml").write_text(yamlfile.dumps(recipe.mapping()))
+    compared = run(tmp_path, strategies=[str(tmp_path / "mine.yaml")], seeds=1, budget="compute")
+    assert {row.recipe: row.n for row in compared.rows} == {"cross_entropy": 1, "mine": 1}
 
 
 def test_a_diverged_recipe_is_shown_without_a_verdict(tmp_path: Path) -> None:
