@@ -13,6 +13,7 @@ from autosd.recipe import SlotSpec
 from autosd.search import curve, scratch
 from autosd.search.capacity import crowding, processors, room_on, slots_for
 from autosd.search.curve import Curve
+from autosd.search.engines import slots_of
 from autosd.search.interrupts import held, raised
 from autosd.search.meter import Meter, Use
 from autosd.search.progress import seconds_left
@@ -129,6 +130,13 @@ def test_gpus_have_no_room_for_more_slots_than_fit(monkeypatch: pytest.MonkeyPat
     assert slots_for(4, half) == 4
     with pytest.raises(AutosdError, match=r"--slots.* 5 .*--gpus-per-trial.* room for 4"):
         slots_for(5, half)
+
+
+def test_one_process_needs_room_on_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert slots_of("inline", None, SlotSpec(cpus=100_000)) == 1
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(AutosdError, match="1 GPUs, this machine has"):
+        slots_of("inline", None, SlotSpec(gpus=1))
 
 
 @pytest.mark.parametrize(
