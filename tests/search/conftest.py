@@ -1,6 +1,7 @@
-"""Strategies declared for tests of the search, and spaces over them."""
+"""Strategies declared for tests of the search, spaces over them, and a study to try a bridge on."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from autosd.errors import AutosdError
 from autosd.recipe import Recipe, StudyDefinition
 from autosd.search.space import Space
+
+sys.path.insert(0, str(Path(__file__).parent))
+import drive
+from counter import Desk, open_desk
 
 
 class Knobs(BaseModel):
@@ -150,3 +155,10 @@ def definition() -> StudyDefinition:
 def study() -> optuna.Study:
     """An empty study in memory, larger values better."""
     return optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """An empty study of three families with its lock held."""
+    with open_desk(tmp_path, drive.SPACE) as desk:
+        yield desk

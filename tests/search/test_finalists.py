@@ -3,10 +3,10 @@
 import json
 import math
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
+import drive
 import pytest
 
 from autosd import yamlfile
@@ -29,9 +29,6 @@ from autosd.search.jobs import DONE, WAIT, Job, Result, failure
 from autosd.search.lists import ListBridge, Plan, Run, read_records
 from autosd.search.meter import Meter
 from autosd.search.records import TrialRecord
-
-sys.path.insert(0, str(Path(__file__).parent))
-import drive
 
 BASE = Recipe.parse({"data": "digits", "epochs": 4, "seed": 7})
 

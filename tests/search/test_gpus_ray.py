@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gpus
 import pytest
 
 from autosd.search import ledger
 from autosd.search.needs import CONTEXT_BYTES, FILE
 from autosd.search.study import StudyFolder, close
-
-sys.path.insert(0, str(Path(__file__).parent))
-import gpus
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 SCRIPT = Path(gpus.__file__)

@@ -1,13 +1,15 @@
 """Shares of GPUs: what fits, what a recipe needs, and that no job waits for ever or in vain."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import drive
+import gpus
 import pytest
 import torch
+from gpus import GIB, TOTAL
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -26,11 +28,6 @@ from autosd.search.capacity import (
 from autosd.search.jobs import DONE, WAIT, Job, Result
 from autosd.search.needs import CONTEXT_BYTES, FILE, Needs, in_words
 from autosd.search.packed import Packed
-
-sys.path.insert(0, str(Path(__file__).parent))
-import drive
-import gpus
-from gpus import GIB, TOTAL
 
 SHARES = st.lists(st.sampled_from([1 / part for part in PARTS]), max_size=60)
 

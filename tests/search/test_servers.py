@@ -12,14 +12,12 @@ from pathlib import Path
 
 import optuna
 import pytest
+import servers
 import sqlalchemy
 from optuna.trial import FrozenTrial
 
 from autosd.search import address, census, ledger, store
 from autosd.search.study import StudyFolder, close
-
-sys.path.insert(0, str(Path(__file__).parent))
-import servers
 
 DRIVE = Path(__file__).with_name("drive.py")
 TRIALS = 24
