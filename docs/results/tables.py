@@ -1,15 +1,15 @@
 """The tables of docs/results.md and the README, made from the files beside this script.
 
-    python docs/results/tables.py               writes all of them again
-    python docs/results/tables.py FILE.csv      prints the table of one file
+    python docs/results/tables.py                         writes all of them again
+    python docs/results/tables.py FILE.csv [OPTION=...]   prints the table of one file
 
 FILE.csv is what `autosd compare` leaves in the study's folder as compare/compare*.csv, what
 searches.py or runs.py writes, or a table that is shown as it is; the files here are copies of it.
 In a page, a table stands between `<!-- FILE.csv -->` and `<!-- end -->`. Behind the name of a
-comparison `first=N` keeps the first rows only, `seconds=THIS.csv` adds the seconds of the runs of a
-file, the same or another, which had the machine for themselves, and `searches=THIS.csv` what was
-spent to find the recipes that have the name of a search. Behind that of runs `pairs=A/B,A/C` says
-which differences A - B and A - C on test are shown, paired by seed.
+comparison `first=N` keeps the first rows only, `seconds=THIS.csv` adds the seconds of an epoch from
+what seconds.py writes, and `searches=THIS.csv` what was spent to find the recipes that have the
+name of a search. Behind that of runs `pairs=A/B,A/C` says which differences A - B and A - C on test
+are shown, paired by seed.
 """
 
 import csv
@@ -18,6 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from types import MappingProxyType
 
 from autosd.results.numbers import mean_and_sd
@@ -63,9 +64,13 @@ def table(path: Path, options: Mapping[str, str] = MappingProxyType({})) -> str:
     if "search" in rows[0]:
         return _markdown([SEARCHES, *_searches(rows)])
     if "run" in rows[0]:
+        if "pairs" not in options:
+            sys.exit(f"{path}: say which runs to compare, pairs=A/B,C/D")
         return _markdown([PAIRS, *_pairs(rows, options["pairs"])])
     if "recipe" not in rows[0]:
         return _markdown([list(rows[0]), *(list(row.values()) for row in rows)])
+    if "test.top1.mean" not in rows[0]:
+        sys.exit(f"{path}: of a comparison without --test, which has no such table")
     rows = rows[: int(options.get("first", len(rows)))]
     lines: list[Sequence[str]] = [HEAD, *map(_cells, rows)]
     for kind in (kind for kind in EXTRAS if kind in options):
@@ -88,21 +93,28 @@ def _read(path: Path) -> list[Row]:
 
 
 def _seconds(runs: Sequence[Row]) -> tuple[str, dict[str, str]]:
-    values = {row["recipe"]: float(row["seconds"]) / float(row["epochs"]) for row in runs}
-    return "seconds an epoch", {name: f"{value:.1f}" for name, value in values.items()}
+    taken = {
+        name: [float(run["seconds"]) for run in of] for name, of in _by(runs, "recipe").items()
+    }
+    plain = min(taken["cross_entropy"])
+    return "seconds an epoch (median); ratio", {
+        name: f"{min(of):.1f} ({median(of):.1f}); {min(of) / plain:.2f}"
+        for name, of in taken.items()
+    }
 
 
 def _spent(lines: Sequence[Row]) -> tuple[str, dict[str, str]]:
-    spent = {name: _compute(of) for name, of in _by_search(lines).items()}
+    spent = {name: _compute(of) for name, of in _by(lines, "search").items()}
     return "spent to find it (plain trainings)", {name: f"{of:.0f}" for name, of in spent.items()}
 
 
 EXTRAS = {"seconds": _seconds, "searches": _spent}
 
 
-def _by_search(lines: Sequence[Row]) -> dict[str, list[Row]]:
-    names = dict.fromkeys(line["search"] for line in lines)
-    return {name: [line for line in lines if line["search"] == name] for name in names}
+def _by(rows: Sequence[Row], key: str) -> dict[str, list[Row]]:
+    """The rows of each value of a column, in the order of the file."""
+    values = dict.fromkeys(row[key] for row in rows)
+    return {value: [row for row in rows if row[key] == value] for value in values}
 
 
 def _compute(lines: Sequence[Row]) -> float:
@@ -110,7 +122,7 @@ def _compute(lines: Sequence[Row]) -> float:
 
 
 def _searches(lines: Sequence[Row]) -> Iterator[list[str]]:
-    for name, of in _by_search(lines).items():
+    for name, of in _by(lines, "search").items():
         trials = [line for line in of if line["line"] == "trial"]
         finalists = [line for line in of if line["line"] == "finalist"]
         states = Counter(line["state"] for line in trials)
@@ -198,9 +210,11 @@ def written(page: str) -> str:
 
 def main() -> None:
     """Print the tables that are named, or write all."""
-    for name in sys.argv[1:]:
-        print(table(Path(name)), end="")
-    if not sys.argv[1:]:
+    names = [word for word in sys.argv[1:] if "=" not in word]
+    options = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+    for name in names:
+        print(table(Path(name), options), end="")
+    if not names:
         for page in PAGES:
             page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -46,9 +46,18 @@ def test_the_page_holds_the_places_of_the_families(replay: ModuleType) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_holds_what_the_pruners_cost(replay: ModuleType) -> None:
+@pytest.mark.parametrize(("name", "budget"), [("seeds", 30.0), ("joint", 70.0)])
+def test_the_page_holds_what_the_pruners_cost(replay: ModuleType, name: str, budget: float) -> None:
+    curves = replay.read(CURVES / f"fashion_{name}.csv")
+    assert as_text(replay.pruned(curves, 200, budget, 2)) == table(f"pruners_{name}.csv")
+
+
+def test_a_patient_pruner_stops_less(replay: ModuleType) -> None:
     curves = replay.read(CURVES / "fashion_seeds.csv")
-    assert as_text(replay.pruned(curves, 200, 30.0, 2)) == table("pruners_seeds.csv")
+    soon, later = (
+        replay.Replay(curves, name, None).run(3) for name in ("family", "family after 20 trials")
+    )
+    assert soon.time < later.time < sum(each.cost for each in curves) * 10
 
 
 def test_a_replay_without_a_pruner_loses_nothing_and_takes_all_the_time(
