@@ -4,12 +4,12 @@
     python docs/results/tables.py FILE.csv [OPTION=...]   prints the table of one file
 
 FILE.csv is what `autosd compare` leaves in the study's folder as compare/compare*.csv, what
-searches.py or runs.py writes, or a table that is shown as it is; the files here are copies of it.
-In a page, a table stands between `<!-- FILE.csv -->` and `<!-- end -->`. Behind the name of a
-comparison `first=N` keeps the first rows only, `seconds=THIS.csv` adds the seconds of an epoch from
-what seconds.py writes, and `searches=THIS.csv` what was spent to find the recipes that have the
-name of a search. Behind that of runs `pairs=A/B,A/C` says which differences A - B and A - C on test
-are shown, paired by seed.
+searches.py, runs.py or seconds.py writes, or a table that is shown as it is; the files here are
+copies of it. In a page, a table stands between `<!-- FILE.csv -->` and `<!-- end -->`. Behind the
+name of a comparison `first=N` keeps the first rows only, `seconds=THIS.csv` adds the seconds of an
+epoch from what seconds.py writes, and `searches=THIS.csv` what was spent to find the recipes that
+have the name of a search. Behind that of runs `pairs=A/B,A/C` says which differences A - B and
+A - C on test are shown, paired by seed.
 """
 
 import csv
@@ -69,6 +69,9 @@ def table(path: Path, options: Mapping[str, str] = MappingProxyType({})) -> str:
         return _markdown([PAIRS, *_pairs(rows, options["pairs"])])
     if "recipe" not in rows[0]:
         return _markdown([list(rows[0]), *(list(row.values()) for row in rows)])
+    if "seed" in rows[0]:
+        column, cells = _seconds(rows)
+        return _markdown([("recipe", column), *cells.items()])
     if "test.top1.mean" not in rows[0]:
         sys.exit(f"{path}: of a comparison without --test, which has no such table")
     rows = rows[: int(options.get("first", len(rows)))]
