@@ -15,7 +15,8 @@ from autosd.search.space import Space
 
 sys.path.insert(0, str(Path(__file__).parent))
 import drive
-from counter import Desk, open_desk
+
+from .counter import Desk, open_desk
 
 
 class Knobs(BaseModel):

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import drive
 import pytest
-from counter import Desk, result, rising
 from optuna.trial import TrialState
 
 from autosd.search import ledger
 from autosd.search.study import close
+
+from .counter import Desk, result, rising
 
 
 def test_attributes_tell_one_short_fact_each(desk: Desk) -> None:

@@ -5,13 +5,14 @@ from typing import Any
 
 import drive
 import pytest
-from counter import Desk, open_desk, result, rising
 from optuna.trial import TrialState
 
 from autosd.errors import EngineLost
 from autosd.search import census, inline, ledger
 from autosd.search.faults import POLICIES, Kind
 from autosd.search.jobs import WAIT, failure
+
+from .counter import Desk, open_desk, result, rising
 
 
 def test_error_of_the_recipe_is_not_tried_again(desk: Desk) -> None:

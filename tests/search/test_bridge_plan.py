@@ -5,7 +5,6 @@ from pathlib import Path
 
 import drive
 import pytest
-from counter import Desk, open_desk, result, rising
 from optuna.trial import TrialState
 
 from autosd.search import ledger
@@ -13,6 +12,8 @@ from autosd.search.jobs import DONE, WAIT, Job
 from autosd.search.kept import KEPT_CHECKPOINTS
 from autosd.search.meter import Use
 from autosd.search.space import Space
+
+from .counter import Desk, open_desk, result, rising
 
 
 def test_default_of_every_family_comes_first_and_is_protected(desk: Desk) -> None:

@@ -10,7 +10,7 @@ from autosd.search import ending, ledger
 from autosd.search.jobs import DONE, WAIT
 
 from . import drive
-from .test_bridge import open_desk
+from .counter import open_desk
 
 
 def ended(study: optuna.Study, value: float | None, **attrs: object) -> None:

@@ -12,7 +12,7 @@ from autosd.search.knobs import STRATEGY
 from autosd.search.study import StudyFolder, close
 
 from . import drive
-from .test_bridge import Desk, open_desk
+from .counter import Desk, open_desk
 
 PARAMS = {STRATEGY: "masd", "optimizer.lr": 0.2, "masd.mask_ratio": 0.5}
 KILLED = """

@@ -7,7 +7,7 @@ from autosd.search.jobs import Job
 from autosd.search.progress import Quiet
 
 from . import drive
-from .test_bridge import open_desk, result, rising
+from .counter import open_desk, result, rising
 
 
 def ask(attended: Attended) -> Job:
