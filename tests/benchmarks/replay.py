@@ -311,7 +311,7 @@ def risen(curves: Sequence[Recorded]) -> Iterator[dict[str, object]]:
     last = len(curves[0].values)
     places = {
         epoch: rankdata([-one.values[epoch - 1] for one in curves])
-        for epoch in sorted({3, round(0.6 * last), round(0.8 * last), last})
+        for epoch in sorted({min(3, last), round(0.6 * last), round(0.8 * last), last})
     }
     for name, own in measured(curves).items():
         at = [place for place, one in enumerate(curves) if one in own]
