@@ -57,14 +57,18 @@ def _facts(story: Story) -> list[tuple[str, str]]:
         ("network", recipe.model.name + (", pretrained" if recipe.model.pretrained else "")),
         ("training", _training(story)),
         ("space", _space(story)),
-        ("trials", f"{definition.trials}, proposed by the sampler {definition.sampler}, stopped "
-         f"early by the pruner {definition.pruner}"),
+        ("trials", f"{definition.trials}, proposed by the sampler {definition.sampler}, "
+         f"{_stopped(definition.pruner)}"),
         ("confirmation", f"the best {definition.finalists.count} with {definition.finalists.seeds} "
          "fresh seeds each, beside their published defaults and cross-entropy"),
         ("machine", _machine(story)),
         (taken(story), duration(story.use.seconds) if story.use.seconds else ""),
     ]  # fmt: skip
     return [(name, value) for name, value in facts if value]
+
+
+def _stopped(pruner: str) -> str:
+    return "none stopped early" if pruner == "none" else f"stopped early by the pruner {pruner}"
 
 
 def _training(story: Story) -> str:

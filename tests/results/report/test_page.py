@@ -242,6 +242,13 @@ def test_commands_find_a_copy_under_its_own_name(folder: StudyFolder) -> None:
     assert "autosd retrain hand" not in words
 
 
+def test_a_search_that_stops_nothing_early_says_so(folder: StudyFolder) -> None:
+    assert "stopped early by the pruner family" in seen(folder).words
+    file = folder.path / "study.yaml"
+    file.write_text(file.read_text().replace("pruner: family", "pruner: none"))
+    assert "none stopped early" in seen(folder).words
+
+
 def test_a_search_from_python_goes_on_by_its_name(tmp_path: Path) -> None:
     words = seen(told(tmp_path, {}, command=["autosd.search"])).words
     assert "autosd search hand" in words
