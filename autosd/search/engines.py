@@ -111,7 +111,7 @@ def slots_of(kind: EngineChoice, asked: int | None, each: SlotSpec) -> int:
     """How many jobs run at the same time on an engine, as things are now; see `slots_for`."""
     if kind == "inline":
         if least_share(each):
-            slots_for(None, each)  # refuses GPUs that are not there
+            slots_for(None, each)  # refuses what is not there
         return 1
     if not isinstance(kind, Cluster):
         return slots_for(asked, each)

@@ -163,7 +163,6 @@ class _Session:
             cpus=definition.per_trial.cpus,
             gpus=definition.per_trial.share,
             epoch_seconds=definition.epoch_seconds,
-            root=str(folder.path),
         )
         self.study = folder.load(read_only=False)
         try:

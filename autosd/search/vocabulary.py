@@ -12,7 +12,7 @@ SEARCHABLE = ("optimizer", "schedule", "augment", "average", "batch_size", "clas
 
 
 Declarations = Mapping[str, Any]
-"""Strategies by name; of each the space needs its pydantic `Knobs`, no more.
+"""Strategies by name; of each the space needs its pydantic `Knobs`, and whether it is `searched`.
 
 A protocol would say so, but mypy takes no nested class for an attribute of one.
 """
@@ -30,8 +30,11 @@ class Vocabulary:
         self.settings = _settings(base or Recipe.parse({"data": "digits"}, "base"))
 
     def strategy_fault(self, name: str) -> str | None:
-        """Why there is no such strategy, or None."""
-        return None if name in self.declarations else unknown("strategy", name, self.declarations)
+        """Why no space may have this strategy, or None."""
+        if name not in self.declarations:
+            return unknown("strategy", name, self.declarations)
+        searched = getattr(self.declarations[name], "searched", True)
+        return None if searched else f"{name} needs a file of its own; no search draws it"
 
     def knobs(self, strategy: str) -> Mapping[str, Any]:
         """The knobs of a strategy by name; none for an unknown one."""

@@ -2,10 +2,12 @@
 
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 
 from autosd import resources
+from autosd.errors import AutosdError
 from autosd.recipe import Recipe
 from autosd.search.advice import defaults
 from autosd.search.space import Space
@@ -39,6 +41,13 @@ WIDEST_LINE = 112
 
 def shipped(name: str, stages: int = 3) -> Space:
     return Space.read(name, discover(), check_combination, stages=stages)
+
+
+def test_a_strategy_that_needs_a_file_has_no_place_in_a_space(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("strategies: {soft_labels: {file: table.safetensors}}")
+    with pytest.raises(AutosdError, match=r"mine\.yaml: .*soft_labels needs a file of its own"):
+        Space.read(str(file), discover(), check_combination, stages=3)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
