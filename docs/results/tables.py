@@ -13,6 +13,7 @@ A - C on test are shown, paired by seed.
 """
 
 import csv
+import math
 import re
 import sys
 from collections import Counter
@@ -99,7 +100,7 @@ def _seconds(runs: Sequence[Row]) -> tuple[str, dict[str, str]]:
     taken = {
         name: [float(run["seconds"]) for run in of] for name, of in _by(runs, "recipe").items()
     }
-    plain = min(taken["cross_entropy"])
+    plain = min(taken.get("cross_entropy", [math.nan]))
     return "seconds an epoch (median); ratio", {
         name: f"{min(of):.1f} ({median(of):.1f}); {min(of) / plain:.2f}"
         for name, of in taken.items()
