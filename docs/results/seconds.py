@@ -1,25 +1,21 @@
 """How long an epoch of each run of a comparison took, for `seconds=` of tables.py.
 
-python docs/results/seconds.py runs/times_fashion >docs/results/fashion_seconds.csv
+python docs/results/seconds.py runs/quiet_fashion >docs/results/fashion_seconds.csv
 
 It is the last epoch, val included: in the first one RSKD, IPASD and TOAST do not act yet.
 """
 
 import csv
 import json
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-RUN = re.compile(r"(.+?)(?:-e\d+)?(?:-compute)?-(\d+)")
-"""Name of a run's folder: recipe, other epochs or budget than the study's, seed."""
 
 
 def rows(study: Path) -> Iterator[dict[str, object]]:
     """A row for each run that has ended."""
     for path in sorted(study.glob("compare/*/result.json")):
-        recipe, seed = RUN.fullmatch(path.parent.name).groups()
+        recipe, _, seed = path.parent.name.rpartition("-")
         last = path.with_name("history.jsonl").read_text(encoding="utf-8").splitlines()[-1]
         yield {"recipe": recipe, "seed": seed, "seconds": round(json.loads(last)["seconds"], 3)}
 
