@@ -6,6 +6,11 @@ KEPT = (
     "what was finished is kept: make room on the disk, or mend it, and run the same command again"
 )
 """What everything ends with that a disk is to blame for."""
+HELD = (
+    "another process holds the database: let it go on, or end it, and run the same command again; "
+    "what was finished is kept"
+)
+"""What everything ends with that waited a minute for a database in a file."""
 
 
 class AutosdError(Exception):

@@ -8,7 +8,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from autosd.errors import AutosdError, DataUnreadable, EngineLost, NotAllowed, TrialDiverged
+from autosd.errors import HELD, AutosdError, DataUnreadable, EngineLost, NotAllowed, TrialDiverged
 from autosd.search.faults import Kind
 
 DISK = frozenset(
@@ -72,7 +72,7 @@ def is_disk(error: BaseException) -> bool:
 def halted(error: BaseException) -> EngineLost | None:
     """What to raise in the place of an exception of the driver that is no fault of its own.
 
-    A disk is to blame, or the database server was lost.
+    A disk is to blame, another process that holds the database, or the server was lost.
     """
     if isinstance(error, EngineLost | NotAllowed):
         return None
@@ -83,8 +83,13 @@ def halted(error: BaseException) -> EngineLost | None:
             f"{reason_of(root)}; what was finished is kept: make room on the disk, or mend it, "
             "and run the same command again"
         )
+    if isinstance(error, AutosdError):
+        return None
+    held = [one for one in causes(error) if _is_held(one)]
+    if held:
+        return EngineLost(f"{str(held[-1]).splitlines()[0]}; {HELD}")
     server = [one for one in causes(error) if _is_server(one)]
-    if not server or isinstance(error, AutosdError):
+    if not server:
         return None
     return EngineLost(
         f"the database server was lost ({str(server[-1]).splitlines()[0]}); what was finished is "
@@ -121,6 +126,11 @@ def _is_device(error: BaseException) -> bool:
     return "AcceleratorError" in _names(error) or (
         isinstance(error, RuntimeError) and str(error).startswith(("CUDA error", "cuDNN error"))
     )
+
+
+def _is_held(error: BaseException) -> bool:
+    """A database in a file that another process has not let go of, in the words of SQLite."""
+    return "OperationalError" in _names(error) and "is locked" in str(error)
 
 
 def _is_server(error: BaseException) -> bool:

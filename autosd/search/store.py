@@ -14,7 +14,7 @@ import sqlalchemy
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from autosd.errors import KEPT, AutosdError, EngineLost, NotAllowed
+from autosd.errors import HELD, KEPT, AutosdError, EngineLost, NotAllowed
 from autosd.search.address import DRIVERS, PASSWORD_VARIABLE, SECRETS, server, shown, sqlite_path
 from autosd.search.lock import VALID_SECONDS
 from autosd.search.sqlitefile import connect, reader
@@ -104,7 +104,9 @@ def broken(path: Path, error: Exception) -> AutosdError:
     denied = "unable to open" in reason or "readonly" in reason  # also what a full disk comes to
     if any(word in reason for word in DISK_WORDS) or (denied and may):
         return EngineLost(f"{path}: cannot be written ({reason}); {KEPT}")
-    if denied or "locked" in reason:
+    if "locked" in reason:
+        return EngineLost(f"{path}: {reason}; {HELD}")
+    if denied:
         return NotAllowed(
             f"{path}: cannot be opened ({reason}); check the permissions of its folder and of "
             f"{', '.join(file.name for file in files)}, and that they are files"

@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -61,14 +62,28 @@ def wait_for_a_trial(process: subprocess.Popen[str], study: Path) -> None:
         time.sleep(0.05)
 
 
-def halt_in_a_trial(process: subprocess.Popen[str], study: Path) -> None:
-    """Stop the driver of a study at its third trial, between two files.
+def held(database: Path) -> bool:
+    """Whether another process writes to a database in a file; a server has none here."""
+    if not database.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as mine:
+        try:
+            mine.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        mine.execute("ROLLBACK")
+    return False
 
-    One that has asked whether the study is its own and is stopped before the rename ends the write.
+
+def halt_in_a_trial(process: subprocess.Popen[str], study: Path) -> None:
+    """Stop the driver of a study at its third trial, between two files and two transactions.
+
+    One that has asked whether the study is its own and is stopped before the rename ends the write;
+    one that is stopped while it holds the database lets nobody else have it.
     """
     wait_for_a_trial(process, study)
     process.send_signal(signal.SIGSTOP)
-    while any(study.glob("trials/*/.*")):
+    while any(study.glob("trials/*/.*")) or held(study / "study.db"):
         process.send_signal(signal.SIGCONT)
         time.sleep(0.003)
         process.send_signal(signal.SIGSTOP)

@@ -4,6 +4,7 @@ import errno
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 from autosd.errors import AutosdError, DataUnreadable, EngineLost, TrialDiverged
 from autosd.files import write_text
+from autosd.search import store
 from autosd.search.blame import halted, kind_of, reason_of
 from autosd.search.jobs import Job
 from autosd.search.limit import hung, limited
@@ -70,6 +72,26 @@ def test_a_disk_that_takes_nothing_ends_a_run_so_that_it_can_go_on(tmp_path: Pat
         write_text(tmp_path / "folder", "a folder is in the way")
     assert halted(failed.value) is None
     assert halted(ValueError("a bug")) is None
+
+
+def test_a_database_that_another_process_holds_ends_a_run_so_that_it_can_go_on(
+    tmp_path: Path,
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "study.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with (
+            closing(sqlite3.connect(tmp_path / "study.db", timeout=0)) as waiting,
+            pytest.raises(sqlite3.OperationalError) as failed,
+        ):
+            waiting.execute("CREATE TABLE cats (name TEXT)")
+    told = [
+        halted(caused(RuntimeError("commit"), failed.value)),
+        store.broken(tmp_path / "study.db", failed.value),
+    ]
+    for lost in told:
+        assert isinstance(lost, EngineLost)
+        assert "database is locked; another process holds the database" in str(lost)
+        assert "run the same command again" in str(lost)
 
 
 @pytest.mark.parametrize("kind", ["postgresql+psycopg", "mysql+pymysql"])
